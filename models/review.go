@@ -1,0 +1,103 @@
+package models
+
+import "time"
+
+// Need is one operation that a closed or changed order asks for.
+type Need struct {
+	Kind            Kind // Refund or Void
+	CaptureID       string
+	AuthorizationID string
+	AmountCents     int64
+	Verdict         Verdict
+	Rule            string
+}
+
+// Review is what [ReviewOrder] finds.
+type Review struct {
+	Needs []Need
+	// Expired are holds to close: their last moment passed.
+	Expired []string
+	// LastChance: capture what the policy allows before the hold ends.
+	LastChance bool
+	// Again is when to look again; the zero time when nothing is open.
+	Again time.Time
+}
+
+// ReviewOrder finds what a cancelled, changed or expiring order still needs.
+// captures and holds are all of the order's; now and cancelAfter come from the
+// caller.
+//
+// A cancel needs a succeeded capture with something left to give back, no
+// operation under way, and either a cancelled order or an order not yet
+// approved whose total has differed from the one stored with the capture for
+// cancelAfter. A partial capture is no mismatch.
+func ReviewOrder(o Order, captures []Operation, holds []Authorization, p Policy, now time.Time, cancelAfter time.Duration) Review {
+	var r Review
+	if o.LiveOperations > 0 {
+		r.Again = now.Add(time.Minute)
+		return r
+	}
+	for _, c := range captures {
+		r.addMismatch(o, c, now, cancelAfter)
+	}
+	for _, h := range holds {
+		r.addHold(o, h, p, now)
+	}
+	return r
+}
+
+func (r *Review) addMismatch(o Order, c Operation, now time.Time, cancelAfter time.Duration) {
+	balance := c.RefundBalance()
+	if balance == 0 {
+		return
+	}
+	need := Need{Kind: Refund, CaptureID: c.ID, AuthorizationID: c.AuthorizationID, AmountCents: balance, Verdict: Cancel}
+	switch {
+	case o.Status == OrderCancelled:
+		need.Rule = "the order is cancelled and its payment was captured"
+	case o.Status.Open() && c.OrderTotalCents != o.TotalAmountCents:
+		if since := o.TotalChangedAt; since != nil && now.Before(since.Add(cancelAfter)) {
+			r.again(since.Add(cancelAfter))
+			return
+		}
+		need.Rule = "the open order's total differs from the total it was captured for"
+	default:
+		return
+	}
+	r.Needs = append(r.Needs, need)
+}
+
+func (r *Review) addHold(o Order, h Authorization, p Policy, now time.Time) {
+	if h.ClosedAt != nil {
+		return
+	}
+	if h.Ended(now) {
+		r.Expired = append(r.Expired, h.ID)
+		return
+	}
+	if o.Status == OrderCancelled {
+		r.Needs = append(r.Needs, Need{
+			Kind: Void, AuthorizationID: h.ID, AmountCents: h.Left(), Verdict: Cancel, Rule: "the order is cancelled and its hold is still open",
+		})
+		return
+	}
+	if h.CaptureBefore == nil {
+		return
+	}
+	r.again(*h.CaptureBefore)
+	if p.LastChanceSeconds == nil || o.Status != OrderApproved {
+		return
+	}
+	from := h.CaptureBefore.Add(-time.Duration(*p.LastChanceSeconds) * time.Second)
+	if now.Before(from) {
+		r.again(from)
+		return
+	}
+	r.LastChance = true
+}
+
+func (r *Review) again(at time.Time) {
+	if r.Again.IsZero() || at.Before(r.Again) {
+		r.Again = at
+	}
+}

@@ -1,0 +1,361 @@
+package store
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/capstan-pay/capstan/models"
+)
+
+// Move is one step of one operation, decided by [models.Judge] on the row as it
+// is given in Op.
+type Move struct {
+	Op       models.Operation
+	Decision models.Decision
+	Evidence models.Evidence
+	// Actor is who moves it: a worker's name, "sweep", "webhook:stripe", a person.
+	Actor  string
+	Reason string
+	// Attempt is the version of the claim whose call this closes; 0 for none.
+	Attempt int64
+	// LogVerdict writes a verdict row. Action says what was done about it.
+	LogVerdict       bool
+	Action           string
+	ReconciliationID string
+	// LoweredTo, with the event lowered, is the new amount; OrderVersion and
+	// OrderTotal are what the operation is adjusted to.
+	LoweredTo    int64
+	OrderVersion *int64
+	OrderTotal   *int64
+}
+
+// moveRow is a Move as the statement reads it.
+type moveRow struct {
+	ID                   string          `json:"id"`
+	Version              int64           `json:"version"`
+	OrderID              string          `json:"order_id"`
+	AuthorizationID      string          `json:"authorization_id"`
+	CaptureID            *string         `json:"capture_id"`
+	Event                models.Event    `json:"event"`
+	From                 models.State    `json:"from_state"`
+	To                   models.State    `json:"to_state"`
+	Annotates            bool            `json:"annotates"`
+	WasLive              bool            `json:"was_live"`
+	IsLive               bool            `json:"is_live"`
+	Actor                string          `json:"actor"`
+	Reason               string          `json:"reason"`
+	Evidence             json.RawMessage `json:"evidence"`
+	Outcome              string          `json:"outcome"`
+	Wait                 int64           `json:"wait"`
+	Rotate               bool            `json:"rotate"`
+	Replayed             bool            `json:"replayed"`
+	Try                  int             `json:"try"`
+	Look                 int             `json:"look"`
+	Unsent               int             `json:"unsent"`
+	UnsentProof          bool            `json:"unsent_proof"`
+	Flag                 string          `json:"flag"`
+	ClearFlag            bool            `json:"clear_flag"`
+	Amount               *int64          `json:"amount"`
+	Lowered              int64           `json:"lowered"`
+	Currency             string          `json:"currency"`
+	OrderVersion         *int64          `json:"order_version"`
+	OrderTotal           *int64          `json:"order_total"`
+	GatewayTransactionID string          `json:"gateway_transaction_id"`
+	RequestID            string          `json:"request_id"`
+	Status               int             `json:"status"`
+	Message              string          `json:"message"`
+	ErrorCode            string          `json:"error_code"`
+	ErrorDetail          string          `json:"error_detail"`
+	Token                string          `json:"token"`
+	AssertedBy           string          `json:"asserted_by"`
+	HoldClose            string          `json:"hold_close"`
+	Attempt              int64           `json:"attempt"`
+	Verdict              models.Verdict  `json:"verdict"`
+	Rule                 string          `json:"rule"`
+	Action               string          `json:"action"`
+	VerdictID            *string         `json:"verdict_id"`
+	ReconciliationID     *string         `json:"reconciliation_id"`
+}
+
+//go:embed apply.sql
+var applySQL string
+
+// applyParts are the places where the kinds differ: what a late success may
+// still reserve, and what a refund does to its capture.
+var applyParts = map[models.Kind][2]string{
+	models.Capture: {"greatest(0, least(o.amount_cents, a.amount_cents - a.requested_cents))", "SELECT 1 WHERE false"},
+	models.Refund: {"greatest(0, least(o.amount_cents, COALESCE(c.confirmed_cents, 0) - c.refund_requested_cents))", `
+    UPDATE captures AS c
+    SET refund_requested_cents = c.refund_requested_cents + e.requested, refunded_cents = c.refunded_cents + e.confirmed, updated_at = now()
+    FROM (SELECT capture_id, sum(refund_requested) AS requested, sum(confirmed) AS confirmed FROM effect GROUP BY capture_id) AS e
+    WHERE c.id = e.capture_id AND (e.requested <> 0 OR e.confirmed <> 0)`},
+	models.Void: {"0", "SELECT 1 WHERE false"},
+}
+
+var applyStatements = func() map[models.Kind]string {
+	statements := map[models.Kind]string{}
+	for _, kind := range models.Kinds {
+		statements[kind] = strings.NewReplacer("?table", tables[kind], "?room", applyParts[kind][0], "?captures_done", applyParts[kind][1]).
+			Replace(stripComments(applySQL))
+	}
+	return statements
+}()
+
+// Apply makes one move and returns the operation's new version, or ErrStale
+// when the row is no longer as the move was decided on.
+func (s *Store) Apply(ctx context.Context, m Move) (int64, error) {
+	moved, err := s.ApplyAll(ctx, []Move{m})
+	if err != nil {
+		return 0, err
+	}
+	version, ok := moved[m.Op.ID]
+	if !ok {
+		return 0, fmt.Errorf("%s %s at version %d: %w", m.Op.Kind, m.Op.ID, m.Op.Version, ErrStale)
+	}
+	return version, nil
+}
+
+// ApplyAll makes moves of one kind, of different operations, in one commit, and
+// returns the new version of each that matched. A move that is missing had lost
+// its fence: nothing of it was written.
+func (s *Store) ApplyAll(ctx context.Context, moves []Move) (map[string]int64, error) {
+	plain := moves[0].Op.Kind == models.Capture && !slices.ContainsFunc(moves, func(m Move) bool { return m.Decision.Then != "" })
+	var moved map[string]int64
+	if plain { // one statement is its own transaction
+		err := s.retry(ctx, func() (err error) {
+			moved, err = s.apply(ctx, nil, moves)
+			return err
+		})
+		return moved, err
+	}
+	err := s.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+		moved, err = s.apply(ctx, tx, moves)
+		return err
+	})
+	return moved, err
+}
+
+// apply is the one place that moves operations. tx may be nil only for moves of
+// captures without a second event.
+func (s *Store) apply(ctx context.Context, tx Tx, moves []Move) (map[string]int64, error) {
+	rows := make([]moveRow, 0, len(moves))
+	for _, m := range moves {
+		row, err := m.row(m.Decision.Event)
+		if err != nil {
+			return nil, fmt.Errorf("move %s %s: %w", m.Op.Kind, m.Op.ID, err)
+		}
+		rows = append(rows, row)
+	}
+	moved, err := s.applyRows(ctx, tx, moves[0].Op.Kind, rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range moves {
+		version, ok := moved[m.Op.ID]
+		if !ok {
+			continue
+		}
+		if moved[m.Op.ID], err = s.follow(ctx, tx, m, version); err != nil {
+			return nil, err
+		}
+	}
+	return moved, nil
+}
+
+// follow makes the second step of a move, in the same transaction: the event
+// named in Then, and the reset of a capture whose cancel went through.
+func (s *Store) follow(ctx context.Context, tx Tx, m Move, version int64) (int64, error) {
+	if m.Decision.Then != "" {
+		next := m
+		to, err := m.Op.State.Next(m.Op.Kind, m.Decision.Event)
+		if err != nil {
+			return 0, err
+		}
+		next.Op.State, next.Op.Version = to, version
+		next.Decision.Event, next.Decision.Then = m.Decision.Then, ""
+		next.Attempt, next.LogVerdict = 0, false
+		moved, err := s.apply(ctx, tx, []Move{next})
+		if err != nil {
+			return 0, err
+		}
+		version = moved[m.Op.ID]
+	}
+	if m.Op.Kind == models.Refund && m.Op.Cause == models.CauseCancel && m.Decision.Event == models.Confirmed {
+		return version, s.reset(ctx, tx, m)
+	}
+	return version, nil
+}
+
+// reset ends a capture that a cancel gave back in full.
+func (s *Store) reset(ctx context.Context, tx Tx, refund Move) error {
+	capture, err := s.operation(ctx, tx, models.Capture, *refund.Op.CaptureID, " FOR UPDATE")
+	if err != nil {
+		return err
+	}
+	if capture.State != models.Succeeded || capture.RefundedCents < *capture.ConfirmedCents {
+		return nil // the gateway gave back less: flagged on the refund, and the capture stands
+	}
+	_, err = s.apply(ctx, tx, []Move{{
+		Op: capture, Decision: models.Decision{Event: models.Returned}, Actor: refund.Actor, Reason: "given back by " + refund.Op.Number,
+	}})
+	return err
+}
+
+func (s *Store) applyRows(ctx context.Context, tx Tx, kind models.Kind, rows []moveRow) (map[string]int64, error) {
+	slices.SortFunc(rows, func(a, b moveRow) int { return strings.Compare(a.ID, b.ID) })
+	encoded, err := json.Marshal(rows)
+	if err != nil {
+		return nil, fmt.Errorf("encode %d moves: %w", len(rows), err)
+	}
+	var done []struct {
+		ID      string       `bun:"id"`
+		Version int64        `bun:"version"`
+		State   models.State `bun:"state"`
+	}
+	if err := s.query(ctx, tx, &done, applyStatements[kind], string(encoded)); err != nil {
+		return nil, fmt.Errorf("record %d %ss: %w", len(rows), kind, err)
+	}
+	moved := make(map[string]int64, len(done))
+	for _, d := range done {
+		moved[d.ID] = d.Version
+	}
+	for _, r := range rows {
+		if version, ok := moved[r.ID]; ok {
+			s.onMove(Moved{Kind: kind, ID: r.ID, Event: r.Event, State: r.To, Version: version, Actor: r.Actor, Reason: r.Reason})
+		}
+	}
+	return moved, nil
+}
+
+// row turns a move into what the statement reads. It refuses an edge that the
+// transition table does not have; the database would, too.
+func (m Move) row(event models.Event) (moveRow, error) {
+	to, err := m.Op.State.Next(m.Op.Kind, event)
+	if err != nil {
+		return moveRow{}, err
+	}
+	o, d, ev := m.Op, m.Decision, m.Evidence
+	r := moveRow{
+		ID: o.ID, Version: o.Version, OrderID: o.OrderID, AuthorizationID: o.AuthorizationID, CaptureID: o.CaptureID,
+		Event: event, From: o.State, To: to, Annotates: event.Annotates(), WasLive: o.State.Live(), IsLive: to.Live(),
+		Actor: m.Actor, Reason: clean(m.Reason), Evidence: json.RawMessage(`{}`), Outcome: ev.Outcome.String(),
+		Wait: d.Wait.Microseconds(), Rotate: d.RotateKey, Replayed: d.Replayed,
+		Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
+		UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
+		Flag:        d.Flag, ClearFlag: d.ClearFlag, Currency: o.CurrencyCode, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
+		GatewayTransactionID: clean(ev.GatewayTransactionID), RequestID: clean(ev.RequestID), Status: ev.Status,
+		Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
+		AssertedBy: ev.By, Attempt: m.Attempt, Verdict: d.Verdict, Rule: d.Rule, Action: m.Action,
+	}
+	if ev.Source != "" {
+		r.Evidence = json.RawMessage(clean(string(ev.JSON())))
+	}
+	if r.Reason == "" {
+		r.Reason = d.Rule
+	}
+	switch event {
+	case models.Confirmed:
+		r.Amount, r.Currency = &ev.AmountCents, ev.CurrencyCode
+	case models.Lowered:
+		r.Amount, r.Lowered = &m.LoweredTo, o.AmountCents-m.LoweredTo
+	case models.Refused:
+		r.HoldClose = holdClose(o, ev, d)
+	}
+	if m.LogVerdict {
+		id := NewID()
+		r.VerdictID = &id
+		if m.ReconciliationID != "" {
+			r.ReconciliationID = &m.ReconciliationID
+		}
+	}
+	return r, nil
+}
+
+// holdClose says whether a refusal ends the hold, and why.
+func holdClose(o models.Operation, ev models.Evidence, d models.Decision) string {
+	switch {
+	case o.Kind == models.Refund:
+		return ""
+	case ev.HoldGone:
+		return models.ClosedGone
+	case ev.Outcome == models.OutcomeNone && d.Verdict == models.Fail:
+		return models.ClosedExpired
+	}
+	return ""
+}
+
+// clean drops what Postgres cannot store in text: a gateway's words are hostile input.
+func clean(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "�"), `\u0000`, "")
+	return strings.ReplaceAll(s, "\x00", "")
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Outcome is what a worker learned inside a claim.
+type Outcome struct {
+	Claim    Claim
+	Evidence models.Evidence
+	Decision models.Decision
+	Worker   string
+	// LogVerdict: the claim looked, so its comparison is kept.
+	LogVerdict bool
+}
+
+// Move is the outcome as a step under the claim's fence.
+func (o Outcome) Move() Move {
+	return Move{
+		Op: o.Claim.Operation, Decision: o.Decision, Evidence: o.Evidence, Actor: o.Worker, Attempt: o.Claim.Version,
+		LogVerdict: o.LogVerdict, Action: string(o.Decision.Event),
+	}
+}
+
+// Record writes what a claim learned. When the claim has lost its fence, the
+// attempt is closed all the same and the evidence applied as if a stranger had
+// brought it: proof is never dropped.
+//
+// If the process dies before this commits, the lease runs out and the next
+// claim looks the operation up.
+func (s *Store) Record(ctx context.Context, o Outcome) error {
+	_, err := s.Apply(ctx, o.Move())
+	if !errors.Is(err, ErrStale) {
+		return err
+	}
+	return s.RecordFenced(ctx, o)
+}
+
+// RecordFenced closes the attempt of a claim that was overtaken, and applies
+// its evidence from outside.
+func (s *Store) RecordFenced(ctx context.Context, o Outcome) error {
+	c, ev := o.Claim, o.Evidence
+	_, err := s.exec(ctx, nil, `INSERT INTO attempt_results (operation_id, version, outcome, status, error_code, request_id, fenced)
+		VALUES (?, ?, ?, ?, ?, ?, true) ON CONFLICT DO NOTHING`,
+		c.ID, c.Version, ev.Outcome.String(), ev.Status, clean(ev.ErrorCode), clean(ev.RequestID))
+	if err != nil {
+		return fmt.Errorf("close attempt %d of %s %s: %w", c.Version, c.Kind, c.ID, err)
+	}
+	_, err = s.Observe(ctx, Observation{Kind: c.Kind, ID: c.ID, Evidence: ev, Actor: o.Worker})
+	return err
+}
+
+// Release gives a claim back as not sent, after wait.
+func (s *Store) Release(ctx context.Context, c Claim, worker, why string, wait time.Duration) error {
+	ev := models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeNotSent, Message: why}
+	d := models.Decision{Event: models.NotSent, Wait: wait, CountUnsent: true, Replayed: c.Replayed, Rule: why}
+	if c.Look { // it may have been sent by an earlier claim: still unknown
+		ev.Source = models.FromLookUp
+		d.Event = models.Lost
+	}
+	return s.Record(ctx, Outcome{Claim: c, Evidence: ev, Decision: d, Worker: worker})
+}

@@ -1,0 +1,167 @@
+-- Moves operations of one kind, each guarded by the version and state it was
+-- decided on, and writes everything that follows from the move in the same
+-- commit: history, attempt result, verdict, open work, capture, hold, order, webhooks.
+-- What did not match is missing from the answer, and nothing of it is written.
+--
+-- Orders are locked first, then holds, then captures, then the operations.
+WITH m AS (
+    SELECT * FROM jsonb_to_recordset(?0::jsonb) AS m (
+        id uuid, version bigint, order_id uuid, authorization_id uuid, capture_id uuid,
+        event text, from_state text, to_state text, annotates boolean, was_live boolean, is_live boolean,
+        actor text, reason text, evidence jsonb, outcome text,
+        wait bigint, rotate boolean, replayed boolean, try integer, look integer, unsent integer, unsent_proof boolean,
+        flag text, clear_flag boolean, amount bigint, lowered bigint, currency text, order_version bigint, order_total bigint,
+        gateway_transaction_id text, request_id text, status integer, message text, error_code text, error_detail text, token text,
+        asserted_by text, hold_close text, attempt bigint,
+        verdict text, rule text, action text, verdict_id uuid, reconciliation_id uuid)
+), locked_orders AS (
+    SELECT r.id, r.status, r.cancel_requested_at, r.total_amount_cents
+    FROM orders AS r WHERE r.id IN (SELECT order_id FROM m) ORDER BY r.id FOR UPDATE
+), locked_holds AS (
+    SELECT a.id, a.amount_cents, a.requested_cents, a.confirmed_cents, a.closed_at, a.multi_capture
+    FROM authorizations AS a
+    WHERE a.id IN (SELECT authorization_id FROM m) AND (SELECT count(*) FROM locked_orders) > 0 ORDER BY a.id FOR UPDATE
+), locked_captures AS (
+    SELECT c.id, c.state, c.confirmed_cents, c.refund_requested_cents
+    FROM captures AS c
+    WHERE c.id IN (SELECT capture_id FROM m) AND (SELECT count(*) FROM locked_holds) > 0 ORDER BY c.id FOR UPDATE
+), moved AS (
+    UPDATE ?table AS o
+    SET state = m.to_state, version = o.version + 1,
+        chain_hash = step_hash(o.chain_hash, o.id, o.version + 1, m.event, m.from_state, m.to_state, m.amount, m.currency, m.actor,
+                               m.reason || E'\x1e' || m.evidence::text, now()),
+        confirmed_cents = CASE WHEN m.event = 'confirmed' THEN m.amount ELSE o.confirmed_cents END,
+        amount_cents = o.amount_cents - m.lowered,
+        reserved_cents = CASE WHEN m.to_state IN ('failed', 'cancelled') THEN 0
+                              WHEN m.event = 'confirmed' AND NOT m.was_live AND m.from_state <> 'reversed' THEN ?room
+                              ELSE o.reserved_cents - m.lowered END,
+        order_version = COALESCE(m.order_version, o.order_version), order_total_cents = COALESCE(m.order_total, o.order_total_cents),
+        key_epoch = o.key_epoch + m.rotate::integer,
+        replayed = CASE WHEN m.annotates THEN o.replayed ELSE m.replayed END,
+        sent_version = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL ELSE o.sent_version END,
+        last_sent_at = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL ELSE o.last_sent_at END,
+        look_first = m.event = 'hinted' OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
+        lease_until = CASE WHEN m.annotates THEN o.lease_until END, lease_owner = CASE WHEN m.annotates THEN o.lease_owner END,
+        next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' THEN now() WHEN m.annotates THEN o.next_at
+                       ELSE now() + m.wait * interval '1 microsecond' END,
+        tries = o.tries + m.try,
+        look_ups = CASE WHEN m.look = 1 THEN o.look_ups + 1 WHEN m.try = 1 OR m.event = 'hinted' THEN 0 ELSE o.look_ups END,
+        unsent = CASE WHEN m.unsent = 1 THEN o.unsent + 1 WHEN m.annotates THEN o.unsent ELSE 0 END,
+        unknown_since = CASE WHEN m.annotates THEN o.unknown_since WHEN m.to_state IN ('unknown', 'submitted') THEN COALESCE(o.unknown_since, now()) END,
+        needs_attention = CASE WHEN m.flag <> '' THEN m.flag WHEN m.clear_flag THEN NULL ELSE o.needs_attention END,
+        gateway_transaction_id = COALESCE(NULLIF(m.gateway_transaction_id, ''), o.gateway_transaction_id),
+        gateway_request_id = COALESCE(NULLIF(m.request_id, ''), o.gateway_request_id),
+        message = CASE WHEN m.event = 'confirmed' THEN NULLIF(m.message, '') ELSE COALESCE(NULLIF(m.message, ''), o.message) END,
+        error_code = CASE WHEN m.event = 'confirmed' THEN NULL ELSE COALESCE(NULLIF(m.error_code, ''), o.error_code) END,
+        error_detail = CASE WHEN m.event = 'confirmed' THEN NULL ELSE COALESCE(NULLIF(m.error_detail, ''), o.error_detail) END,
+        token = COALESCE(NULLIF(m.token, ''), o.token),
+        asserted_by = COALESCE(NULLIF(m.asserted_by, ''), o.asserted_by),
+        finished_at = CASE WHEN m.annotates THEN o.finished_at WHEN m.is_live THEN NULL ELSE now() END,
+        updated_at = now()
+    FROM m JOIN locked_holds AS a ON a.id = m.authorization_id LEFT JOIN locked_captures AS c ON c.id = m.capture_id
+    WHERE o.id = m.id AND o.version = m.version AND o.state = m.from_state
+    RETURNING o.id, o.kind, o.order_id, o.authorization_id, o.capture_id, o.version, o.state, o.amount_cents, o.currency_code, o.confirmed_cents,
+              o.reserved_cents, o.refunded_cents, o.order_total_cents, o.next_at, o.chain_hash, o.gateway_reference, o.needs_attention,
+              o.cause, o.number, o.mode
+), history AS (
+    INSERT INTO events (operation_id, version, event, from_state, to_state, actor, reason, amount_cents, currency_code, gateway_transaction_id,
+                        evidence, occurred_at, hash)
+    SELECT o.id, o.version, m.event, m.from_state, m.to_state, m.actor, m.reason, m.amount, m.currency, m.gateway_transaction_id,
+           m.evidence, now(), o.chain_hash
+    FROM moved AS o JOIN m ON m.id = o.id
+), closed_attempts AS (
+    INSERT INTO attempt_results (operation_id, version, outcome, status, error_code, request_id)
+    SELECT m.id, m.attempt, m.outcome, m.status, m.error_code, m.request_id
+    FROM moved AS o JOIN m ON m.id = o.id WHERE m.attempt > 0
+    ON CONFLICT DO NOTHING
+), judged AS (
+    INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours, theirs)
+    SELECT m.verdict_id, m.reconciliation_id, o.id, o.kind, o.order_id, m.verdict, m.rule, m.action, o.state, m.actor,
+           jsonb_build_object('state', m.from_state, 'version', m.version, 'amount_cents', o.amount_cents, 'currency_code', o.currency_code,
+                              'reference', o.gateway_reference),
+           m.evidence
+    FROM moved AS o JOIN m ON m.id = o.id WHERE m.verdict_id IS NOT NULL
+), work_done AS (
+    DELETE FROM work AS w USING moved AS o JOIN m ON m.id = o.id WHERE w.operation_id = o.id AND NOT m.is_live
+), work_left AS (
+    UPDATE work AS w
+    SET due_at = COALESCE(CASE WHEN m.event = 'hinted' AND o.state = 'capturing' THEN NULL ELSE o.next_at END, w.due_at),
+        generation = w.generation + (m.event = 'hinted')::integer,
+        published_at = CASE WHEN m.event = 'hinted' THEN NULL ELSE w.published_at END
+    FROM moved AS o JOIN m ON m.id = o.id
+    WHERE w.operation_id = o.id AND m.is_live AND (NOT m.annotates OR m.event = 'hinted')
+), effect AS (
+    SELECT o.id, o.kind, o.order_id, o.authorization_id, o.capture_id, a.amount_cents AS hold_amount, a.confirmed_cents AS hold_confirmed,
+           m.was_live AND NOT m.is_live AS ended,
+           -- What the hold is asked for changes with the reservation.
+           CASE WHEN o.kind <> 'capture' THEN 0
+                WHEN m.was_live AND m.to_state IN ('failed', 'cancelled') THEN -o.amount_cents
+                WHEN m.event = 'confirmed' AND NOT m.was_live AND m.from_state <> 'reversed' THEN o.reserved_cents
+                ELSE -m.lowered END AS requested,
+           CASE m.event WHEN 'confirmed' THEN o.confirmed_cents WHEN 'taken_back' THEN -o.confirmed_cents ELSE 0 END AS confirmed,
+           CASE WHEN o.kind <> 'capture' THEN 0
+                WHEN m.event = 'confirmed' THEN o.confirmed_cents
+                WHEN m.event IN ('taken_back', 'returned') THEN -o.confirmed_cents ELSE 0 END AS captured,
+           CASE WHEN o.kind = 'refund' AND c.state = 'succeeded' THEN
+                     CASE m.event WHEN 'confirmed' THEN o.confirmed_cents WHEN 'taken_back' THEN -o.confirmed_cents ELSE 0 END
+                WHEN o.kind = 'capture' AND m.event IN ('taken_back', 'returned') THEN -o.refunded_cents
+                WHEN o.kind = 'capture' AND m.event = 'confirmed' AND m.from_state = 'reversed' THEN o.refunded_cents
+                ELSE 0 END AS refunded,
+           CASE WHEN m.event = 'returned' THEN o.confirmed_cents ELSE 0 END AS reset,
+           CASE WHEN o.kind = 'capture' AND m.was_live AND NOT m.is_live THEN -(o.amount_cents + m.lowered) ELSE 0 END
+               - CASE WHEN o.kind = 'capture' AND m.is_live THEN m.lowered ELSE 0 END AS live,
+           CASE WHEN o.kind <> 'refund' THEN 0
+                WHEN m.was_live AND m.to_state IN ('failed', 'cancelled') THEN -o.amount_cents
+                WHEN m.event = 'confirmed' AND NOT m.was_live AND m.from_state <> 'reversed' THEN o.reserved_cents
+                ELSE 0 END AS refund_requested,
+           CASE WHEN a.closed_at IS NOT NULL THEN NULL
+                WHEN o.kind = 'capture' AND m.event = 'confirmed' AND NOT a.multi_capture THEN 'captured'
+                WHEN o.kind = 'void' AND m.event = 'confirmed' THEN 'voided'
+                WHEN m.hold_close <> '' THEN m.hold_close END AS closes
+    FROM moved AS o JOIN m ON m.id = o.id JOIN locked_holds AS a ON a.id = o.authorization_id LEFT JOIN locked_captures AS c ON c.id = o.capture_id
+), captures_done AS (
+    ?captures_done
+), holds_done AS (
+    UPDATE authorizations AS a
+    SET requested_cents = a.requested_cents + e.requested, confirmed_cents = a.confirmed_cents + e.confirmed,
+        returned_cents = a.returned_cents + e.returned,
+        live_operation_id = CASE WHEN a.live_operation_id = ANY (e.ended) THEN NULL ELSE a.live_operation_id END,
+        closed_at = COALESCE(a.closed_at, CASE WHEN e.closes IS NOT NULL THEN now() END), closed_reason = COALESCE(a.closed_reason, e.closes),
+        updated_at = now()
+    FROM (SELECT authorization_id, sum(requested) AS requested, sum(CASE WHEN kind = 'capture' THEN confirmed ELSE 0 END) AS confirmed,
+                 sum(CASE WHEN kind = 'refund' THEN confirmed ELSE 0 END) AS returned, max(closes) AS closes,
+                 array_agg(id) FILTER (WHERE ended) AS ended
+          FROM effect GROUP BY authorization_id) AS e
+    WHERE a.id = e.authorization_id AND (e.requested <> 0 OR e.confirmed <> 0 OR e.returned <> 0 OR e.closes IS NOT NULL OR e.ended IS NOT NULL)
+), orders_done AS (
+    UPDATE orders AS r
+    SET captured_cents = r.captured_cents + e.captured, refunded_cents = r.refunded_cents + e.refunded, reset_cents = r.reset_cents + e.reset,
+        live_cents = r.live_cents + e.live, live_operations = r.live_operations - e.ended,
+        held_cents = r.held_cents - e.unheld, voided_cents = r.voided_cents + e.voided,
+        status = CASE WHEN r.cancel_requested_at IS NOT NULL AND r.live_operations = e.ended THEN 'cancelled' ELSE r.status END,
+        cancelled_at = CASE WHEN r.cancel_requested_at IS NOT NULL AND r.live_operations = e.ended THEN COALESCE(r.cancelled_at, now()) ELSE r.cancelled_at END,
+        updated_at = now()
+    FROM (SELECT order_id, sum(captured) AS captured, sum(refunded) AS refunded, sum(reset) AS reset, sum(live) AS live,
+                 count(*) FILTER (WHERE ended) AS ended,
+                 COALESCE(sum(hold_amount) FILTER (WHERE closes IS NOT NULL), 0) AS unheld,
+                 COALESCE(sum(greatest(0, hold_amount - hold_confirmed)) FILTER (WHERE closes IN ('voided', 'expired', 'gone')), 0) AS voided
+          FROM effect GROUP BY order_id) AS e
+    WHERE r.id = e.order_id AND (e.ended > 0 OR e.captured <> 0 OR e.refunded <> 0 OR e.reset <> 0 OR e.live <> 0 OR e.unheld <> 0)
+), to_check AS (
+    INSERT INTO order_checks (order_id, due_at)
+    SELECT DISTINCT r.id, now()
+    FROM moved AS o JOIN m ON m.id = o.id JOIN locked_orders AS r ON r.id = o.order_id
+    WHERE (m.was_live OR m.event = 'confirmed') AND NOT m.is_live
+      AND (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL
+           OR (o.kind = 'capture' AND o.state = 'succeeded' AND r.status <> 'approved' AND o.order_total_cents <> r.total_amount_cents))
+    ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, excluded.due_at)
+), told AS (
+    INSERT INTO deliveries (id, webhook_id, topic, operation_id, kind, version, payload)
+    SELECT gen_random_uuid(), h.id, o.kind || 's.' || CASE WHEN m.event = 'flagged' THEN 'needs_attention' ELSE o.state END, o.id, o.kind, o.version,
+           jsonb_build_object('id', o.id, 'type', o.kind || 's', 'number', o.number, 'order_id', o.order_id, 'state', o.state, 'version', o.version,
+                              'amount_cents', COALESCE(o.confirmed_cents, o.amount_cents), 'currency_code', o.currency_code, 'cause', o.cause,
+                              'needs_attention', o.needs_attention, 'mode', o.mode)
+    FROM moved AS o JOIN m ON m.id = o.id CROSS JOIN webhooks AS h
+    WHERE h.disabled_at IS NULL AND (NOT m.is_live AND NOT m.annotates OR m.event = 'flagged')
+)
+SELECT o.id, o.version, o.state FROM moved AS o

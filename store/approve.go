@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/capstan-pay/capstan/models"
+)
+
+// Approve approves an order in the caller's transaction and makes the captures
+// its payment method wants, as rows; nothing is published. It returns the
+// captures it made: approving again changes nothing and makes none, since the
+// order's row lock makes a thousand approvals at once one.
+func (s *Store) Approve(ctx context.Context, tx Tx, mode models.Mode, orderID string, now time.Time, actor string) (models.Order, []models.Operation, error) {
+	order, err := s.lockOrder(ctx, tx, mode, orderID)
+	if err != nil {
+		return order, nil, err
+	}
+	if order.Closing() {
+		return order, nil, refuse("order_cancelled", "_approve", "the order is cancelled; make a new one")
+	}
+	if order.Status == models.OrderApproved {
+		return order, nil, nil
+	}
+	if err := s.one(ctx, tx, &order, "order "+orderID,
+		`UPDATE orders AS o SET status = 'approved', approved_at = now(), updated_at = now() WHERE o.id = ? RETURNING `+s.columns(order, "o"), orderID); err != nil {
+		return order, nil, err
+	}
+	made, err := s.plan(ctx, tx, &order, models.OnApproval, now, actor)
+	return order, made, err
+}
+
+// Fulfill starts the delivery of an approved order and captures what the
+// policy wants then. With require_capture it is refused until the order is paid.
+func (s *Store) Fulfill(ctx context.Context, tx Tx, mode models.Mode, orderID string, now time.Time, actor string) (models.Order, []models.Operation, error) {
+	order, err := s.lockOrder(ctx, tx, mode, orderID)
+	if err != nil {
+		return order, nil, err
+	}
+	if order.Closing() || order.Status != models.OrderApproved {
+		return order, nil, refuse("order_not_approved", "_fulfill", "the order is %s; approve it first", order.Status)
+	}
+	method, err := s.methodOf(ctx, tx, order)
+	if err != nil {
+		return order, nil, err
+	}
+	if method.RequireCapture && order.PaymentStatus != models.Paid && order.PaymentStatus != models.Free {
+		return order, nil, refuse("capture_required", "_fulfill", "the payment method requires a capture first; the order is %s", order.PaymentStatus)
+	}
+	if order.FulfillmentStatus != models.Unfulfilled {
+		return order, nil, nil
+	}
+	if err := s.one(ctx, tx, &order, "order "+orderID,
+		`UPDATE orders AS o SET fulfillment_status = 'in_progress', updated_at = now() WHERE o.id = ? RETURNING `+s.columns(order, "o"), orderID); err != nil {
+		return order, nil, err
+	}
+	made, err := s.plan(ctx, tx, &order, models.OnFulfillment, now, actor)
+	return order, made, err
+}
+
+// CaptureByHand makes a manual capture of a hold: amount, or with 0 as much as
+// hold and order allow.
+func (s *Store) CaptureByHand(ctx context.Context, tx Tx, mode models.Mode, authorizationID string, amount int64, actor string, labels models.Labels) (models.Operation, error) {
+	order, hold, err := s.lockHold(ctx, tx, mode, authorizationID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	if order.Closing() {
+		return models.Operation{}, refuse("order_cancelled", "_capture", "the order is cancelled; its hold is voided")
+	}
+	if amount == 0 {
+		amount = min(hold.Left(), order.Left())
+	}
+	if amount <= 0 && hold.LiveOperationID == nil {
+		return models.Operation{}, refuse("nothing_left", "_capture", "the hold has %d and the order %d left: there is nothing to capture", hold.Left(), order.Left())
+	}
+	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	return s.create(ctx, tx, newOperation{
+		kind: models.Capture, order: &order, hold: &hold, account: account, cause: models.CauseManual, amount: amount, actor: actor, labels: labels,
+	})
+}
+
+// VoidByHand releases a hold of which nothing was captured.
+func (s *Store) VoidByHand(ctx context.Context, tx Tx, mode models.Mode, authorizationID, actor string) (models.Operation, error) {
+	order, hold, err := s.lockHold(ctx, tx, mode, authorizationID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	return s.createVoid(ctx, tx, &order, &hold, models.CauseManual, actor)
+}
+
+func (s *Store) createVoid(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, cause models.Cause, actor string) (models.Operation, error) {
+	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	return s.create(ctx, tx, newOperation{
+		kind: models.Void, order: order, hold: hold, account: account, cause: cause, amount: max(1, hold.Left()), actor: actor,
+	})
+}
+
+// lockHold locks a hold's order, then the hold.
+func (s *Store) lockHold(ctx context.Context, tx Tx, mode models.Mode, id string) (models.Order, models.Authorization, error) {
+	if !ValidID(id) {
+		return models.Order{}, models.Authorization{}, fmt.Errorf("authorization %q: %w", id, ErrNotFound)
+	}
+	hold, err := s.hold(ctx, tx, id, "")
+	if err != nil {
+		return models.Order{}, hold, err
+	}
+	order, err := s.lockOrder(ctx, tx, mode, hold.OrderID)
+	if err != nil {
+		return order, hold, err
+	}
+	hold, err = s.hold(ctx, tx, id, " FOR UPDATE")
+	return order, hold, err
+}
+
+// RefundByHand gives amount of a succeeded capture back; 0 means all that is left.
+func (s *Store) RefundByHand(ctx context.Context, tx Tx, mode models.Mode, captureID string, amount int64, actor string) (models.Operation, error) {
+	order, hold, capture, err := s.lockCapture(ctx, tx, mode, captureID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	if capture.State != models.Succeeded {
+		return models.Operation{}, refuse("not_succeeded", "_refund", "the capture is %s; only a succeeded capture can be refunded", capture.State)
+	}
+	if amount == 0 {
+		amount = capture.RefundBalance()
+	}
+	if amount <= 0 {
+		return models.Operation{}, refuse("nothing_left", "_refund", "the capture has nothing left to refund")
+	}
+	return s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseManual, amount, actor)
+}
+
+func (s *Store) createRefund(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, capture *models.Operation, cause models.Cause, amount int64, actor string) (models.Operation, error) {
+	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	return s.create(ctx, tx, newOperation{
+		kind: models.Refund, order: order, hold: hold, account: account, capture: capture, cause: cause, amount: amount, actor: actor,
+	})
+}
+
+// lockCapture locks a capture's order, then its hold, then the capture.
+func (s *Store) lockCapture(ctx context.Context, tx Tx, mode models.Mode, id string) (order models.Order, hold models.Authorization, capture models.Operation, err error) {
+	if !ValidID(id) {
+		return order, hold, capture, fmt.Errorf("capture %q: %w", id, ErrNotFound)
+	}
+	if capture, err = s.operation(ctx, tx, models.Capture, id, ""); err != nil {
+		return order, hold, capture, err
+	}
+	if order, err = s.lockOrder(ctx, tx, mode, capture.OrderID); err != nil {
+		return order, hold, capture, err
+	}
+	if hold, err = s.hold(ctx, tx, capture.AuthorizationID, " FOR UPDATE"); err != nil {
+		return order, hold, capture, err
+	}
+	capture, err = s.operation(ctx, tx, models.Capture, id, " FOR UPDATE")
+	return order, hold, capture, err
+}
+
+// capturesOf reads an order's captures, oldest first.
+func (s *Store) capturesOf(ctx context.Context, tx Tx, orderID, lock string) ([]models.Operation, error) {
+	var ops []models.Operation
+	err := s.query(ctx, tx, &ops, `SELECT `+s.columns(models.Operation{}, "o")+` FROM captures AS o WHERE o.order_id = ? ORDER BY o.id`+lock, orderID)
+	if err != nil {
+		return nil, fmt.Errorf("read the captures of order %s: %w", orderID, err)
+	}
+	return ops, nil
+}

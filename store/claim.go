@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"github.com/capstan-pay/capstan/models"
+)
+
+// Claim is an operation that this process holds under a lease, with what a
+// gateway call needs to know. Its Version is the fence: whatever is recorded
+// names it, and is refused when the row has moved on.
+type Claim struct {
+	models.Operation
+	// Look: it may have been sent before, so it is looked up before anything.
+	Look bool `bun:"look"`
+	// Account is the slug of the payment gateway.
+	Account            string     `bun:"account"`
+	Hold               string     `bun:"hold"`
+	HoldCents          int64      `bun:"hold_cents"`
+	HoldConfirmedCents int64      `bun:"hold_confirmed_cents"`
+	HoldBefore         *time.Time `bun:"hold_before"`
+	HoldClosed         bool       `bun:"hold_closed"`
+	MultiCapture       bool       `bun:"multi_capture"`
+	// Asked is how many operations of this kind were ever asked of the hold.
+	Asked int `bun:"asked"`
+	// Capture is the gateway's id of the capture a refund returns.
+	Capture string `bun:"capture_transaction"`
+	// MaySend: nothing stood against a send when the claim was made.
+	MaySend bool `bun:"may_send"`
+	Closing bool `bun:"closing"`
+	// Now is the database's time of the claim.
+	Now time.Time `bun:"db_now"`
+	// LeaseEnds is the lease's end by this process's monotonic clock, counted
+	// from before the claim was asked for, so never too late.
+	LeaseEnds time.Time `bun:"-"`
+}
+
+//go:embed claim.sql
+var claimSQL string
+
+// tables maps a kind to its table.
+var tables = map[models.Kind]string{models.Capture: "captures", models.Refund: "refunds", models.Void: "voids"}
+
+// sendable is what must hold, per kind, for something to be sent. ?3 is the
+// budget in microseconds.
+var sendable = map[models.Kind]string{
+	models.Capture: `(o.needs_attention IS NULL AND a.closed_at IS NULL
+        AND (a.capture_before IS NULL OR a.capture_before > now() + ?3 * interval '1 microsecond')
+        AND r.status <> 'cancelled' AND r.cancel_requested_at IS NULL AND r.version = o.order_version)`,
+	models.Refund: `(o.needs_attention IS NULL)`,
+	models.Void:   `(o.needs_attention IS NULL AND a.closed_at IS NULL)`,
+}
+
+// takeGuard lets a row be taken: due, not leased, its gateway not paused; fit to
+// be sent if it never was, else fit to be looked up. A flagged pending row has
+// nothing to look up and waits for a person.
+const takeGuard = `g.paused_at IS NULL
+      AND CASE WHEN o.state = 'capturing' THEN o.lease_until < now()
+               WHEN o.state IN ('pending', 'submitted', 'unknown') THEN o.next_at <= now()
+               ELSE false END
+      AND CASE WHEN o.sent_version IS NULL AND NOT o.look_first THEN ?sendable
+               ELSE o.look_first OR o.state <> 'pending' OR o.needs_attention IS NULL END`
+
+// sendGuard lets a claim that looked go on to send: still ours, and everything
+// that a send needs checked afresh.
+const sendGuard = `g.paused_at IS NULL AND o.version = want.version AND o.state = 'capturing' AND ?sendable`
+
+const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amount_cents AS hold_cents,
+       a.confirmed_cents AS hold_confirmed_cents, a.capture_before AS hold_before, a.closed_at IS NOT NULL AS hold_closed,
+       a.multi_capture, COALESCE(c.gateway_transaction_id, '') AS capture_transaction,
+       CASE o.kind WHEN 'capture' THEN a.capture_sequence WHEN 'refund' THEN a.refund_sequence ELSE a.void_sequence END AS asked,
+       ?sendable AS may_send, (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, now() AS db_now`
+
+// claimStatement writes the statement for one kind. takes: from the open; else
+// from a claim that looked, to send.
+func (s *Store) claimStatement(kind models.Kind, takes bool) string {
+	guard, sends, looks := sendGuard, "true", "false"
+	if takes {
+		guard, sends = takeGuard, "(o.sent_version IS NULL AND NOT o.look_first)"
+		looks = "(o.sent_version IS DISTINCT FROM o.version)" // of the row as it is after the update
+	}
+	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?looks", looks, "?facts", claimFacts).Replace(stripComments(claimSQL))
+	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?columns", s.columns(models.Operation{}, "o")).Replace(sql)
+}
+
+// stripComments drops the contract above a statement: bun reads question marks.
+func stripComments(sql string) string {
+	var kept []string
+	for line := range strings.Lines(sql) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "--") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+// columns lists the columns of a row type under an alias, never a star.
+func (s *Store) columns(row any, alias string) string {
+	var names []string
+	for _, f := range s.db.Dialect().Tables().Get(reflect.TypeOf(row)).Fields {
+		names = append(names, alias+"."+string(f.SQLName))
+	}
+	return strings.Join(names, ", ")
+}
+
+// ClaimAll takes those of ids that are due and free, in one commit, and returns
+// them. Which of them are missing, and why, is what [Store.WhyNot] tells. If
+// the process dies after the commit, the lease runs out and the sweep brings
+// the rows back, to be looked up first.
+func (s *Store) ClaimAll(ctx context.Context, kind models.Kind, ids []string, owner string) ([]Claim, error) {
+	return s.claim(ctx, kind, ids, make([]int64, len(ids)), owner, true)
+}
+
+// ClaimSend turns a claim that looked, and found conclusively nothing, into one
+// that may send: a new version, a new lease, the intent committed. It returns
+// ErrStale when the row moved on or something now stands against sending.
+func (s *Store) ClaimSend(ctx context.Context, c Claim, owner string) (Claim, error) {
+	again, err := s.claim(ctx, c.Kind, []string{c.ID}, []int64{c.Version}, owner, false)
+	if err != nil {
+		return Claim{}, err
+	}
+	if len(again) == 0 {
+		return Claim{}, fmt.Errorf("%s %s: %w before it could be sent again", c.Kind, c.ID, ErrStale)
+	}
+	return again[0], nil
+}
+
+func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versions []int64, owner string, takes bool) ([]Claim, error) {
+	before := time.Now()
+	var claims []Claim
+	err := s.retry(ctx, func() error {
+		claims = nil
+		return s.query(ctx, nil, &claims, s.claimStatement(kind, takes), pgdialect.Array(ids), pgdialect.Array(versions),
+			s.tempo.Lease().Microseconds(), s.tempo.Budget().Microseconds(), owner)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim %d %ss: %w", len(ids), kind, err)
+	}
+	for i := range claims {
+		claims[i].LeaseEnds = before.Add(s.tempo.Lease())
+	}
+	return claims, nil
+}
+
+// retry repeats a single statement that a deadlock ended.
+func (s *Store) retry(ctx context.Context, fn func() error) error {
+	var err error
+	for range transactionTries {
+		if err = fn(); !repeatable(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// Enough reports whether the lease still covers a call and its margin. A send
+// without it could land after someone else has taken the row.
+func (c Claim) Enough(t models.Tempo) bool {
+	return time.Until(c.LeaseEnds) > t.Budget()+t.SendMargin()
+}
+
+// Facts are what [models.Judge] needs to know about a claim.
+func (c Claim) Facts(t models.Tempo, settleAfter time.Duration, replaysErrors bool) models.Facts {
+	f := models.Facts{
+		Tempo: t, Now: c.Now, Fenced: true, MaySend: c.MaySend, Closing: c.Closing, ReplaysErrors: replaysErrors,
+		HoldEnded:         c.HoldClosed || (c.HoldBefore != nil && c.HoldBefore.Before(c.Now.Add(t.HoldMargin()))),
+		HoldLeftConfirmed: c.HoldCents - c.HoldConfirmedCents,
+		NoneConclusive:    true,
+	}
+	if c.LastSentAt != nil {
+		settles := c.LastSentAt.Add(t.Budget() + t.Of(settleAfter))
+		f.NoneConclusive = !c.Now.Before(settles)
+		f.NoneSettlesIn = settles.Sub(c.Now)
+	}
+	return f
+}

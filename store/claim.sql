@@ -1,0 +1,41 @@
+-- Takes operations of one kind: each that passes ?guard moves to capturing
+-- under a new version and a lease by this database's clock, and its attempt is
+-- written: the intent is durable before any call. Rows that do not pass are
+-- left alone and missing from the answer.
+--
+-- ?sends says whether the claim is one to send (a row never sent, with nothing
+-- against it) or one to look up (a row that may have been sent: the truth is
+-- wanted whatever stands against sending).
+--
+-- The order is not locked: a cancel or an edit touches the operation's own row
+-- too, and that row decides who came first.
+WITH want AS (
+    SELECT m.id, m.version FROM unnest(?0::uuid[], ?1::bigint[]) AS m (id, version)
+), taken AS (
+    UPDATE ?table AS o
+    SET state = 'capturing', version = o.version + 1,
+        lease_until = now() + ?2 * interval '1 microsecond', lease_owner = ?4,
+        sent_version = CASE WHEN ?sends THEN COALESCE(o.sent_version, o.version + 1) ELSE o.sent_version END,
+        last_sent_at = CASE WHEN ?sends THEN now() ELSE o.last_sent_at END,
+        look_first = o.look_first AND NOT (?sends),
+        chain_hash = step_hash(o.chain_hash, o.id, o.version + 1, 'claimed', '', 'capturing', o.amount_cents, o.currency_code,
+                               ?4, o.gateway_reference || '_e' || o.key_epoch, now()),
+        updated_at = now()
+    FROM want, authorizations AS a, orders AS r, payment_gateways AS g
+    WHERE o.id = want.id AND a.id = o.authorization_id AND r.id = o.order_id AND g.id = o.payment_gateway_id
+      AND ?guard
+    RETURNING o.*
+), intent AS (
+    INSERT INTO attempts (operation_id, version, call, idempotency_key, amount_cents, currency_code, worker, claimed_at, deadline, hash)
+    SELECT o.id, o.version, CASE WHEN ?looks THEN 'look_up' ELSE 'send' END, o.gateway_reference || '_e' || o.key_epoch,
+           o.amount_cents, o.currency_code, ?4, now(), now() + ?3 * interval '1 microsecond', o.chain_hash
+    FROM taken AS o
+), leased AS (
+    UPDATE work AS w SET due_at = o.lease_until FROM taken AS o WHERE w.operation_id = o.id
+)
+SELECT ?columns, ?looks AS look, ?facts
+FROM taken AS o
+JOIN authorizations AS a ON a.id = o.authorization_id
+JOIN orders AS r ON r.id = o.order_id
+JOIN payment_gateways AS g ON g.id = o.payment_gateway_id
+LEFT JOIN captures AS c ON c.id = o.capture_id

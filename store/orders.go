@@ -1,0 +1,304 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/capstan-pay/capstan/models"
+)
+
+// EnsureGateway makes the account known, or returns it as it is. Its mode and
+// provider never change afterwards.
+func (s *Store) EnsureGateway(ctx context.Context, slug, provider string, mode models.Mode) (models.PaymentGateway, error) {
+	var g models.PaymentGateway
+	_, err := s.exec(ctx, nil, `INSERT INTO payment_gateways (id, slug, provider, mode) VALUES (?, ?, ?, ?) ON CONFLICT (slug) DO NOTHING`,
+		NewID(), slug, provider, mode)
+	if err != nil {
+		return g, fmt.Errorf("register payment gateway %s: %w", slug, err)
+	}
+	if g, err = s.GatewayBySlug(ctx, slug); err != nil {
+		return g, err
+	}
+	if g.Provider != provider || g.Mode != mode {
+		return g, fmt.Errorf("payment gateway %s is a %s account of %s in the ledger, and %s of %s in the configuration: give the new account another slug: %w",
+			slug, g.Mode, g.Provider, mode, provider, ErrConflict)
+	}
+	return g, nil
+}
+
+// GatewayBySlug reads one account.
+func (s *Store) GatewayBySlug(ctx context.Context, slug string) (models.PaymentGateway, error) {
+	var g models.PaymentGateway
+	err := s.one(ctx, nil, &g, "payment gateway "+slug, `SELECT `+s.columns(g, "g")+` FROM payment_gateways AS g WHERE g.slug = ?`, slug)
+	return g, err
+}
+
+// PauseGateway stops every claim on an account, with the reason. Rows stay as
+// they are; nothing fails by it.
+func (s *Store) PauseGateway(ctx context.Context, slug, reason string) error {
+	_, err := s.exec(ctx, nil, `UPDATE payment_gateways SET paused_at = COALESCE(paused_at, now()), paused_reason = ?, updated_at = now() WHERE slug = ?`,
+		clean(reason), slug)
+	if err != nil {
+		return fmt.Errorf("pause payment gateway %s: %w", slug, err)
+	}
+	return nil
+}
+
+// ResumeGateway lets claims go on, and makes the account's open rows due now.
+func (s *Store) ResumeGateway(ctx context.Context, slug string) error {
+	return s.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := s.exec(ctx, tx, `UPDATE payment_gateways SET paused_at = NULL, paused_reason = NULL, updated_at = now() WHERE slug = ? AND paused_at IS NOT NULL`, slug)
+		if err != nil || n == 0 {
+			return err
+		}
+		return s.wakeGateway(ctx, tx, slug)
+	})
+}
+
+// Paused lists the paused accounts.
+func (s *Store) Paused(ctx context.Context) ([]models.PaymentGateway, error) {
+	var gs []models.PaymentGateway
+	err := s.query(ctx, nil, &gs, `SELECT `+s.columns(models.PaymentGateway{}, "g")+` FROM payment_gateways AS g WHERE g.paused_at IS NOT NULL ORDER BY g.slug`)
+	if err != nil {
+		return nil, fmt.Errorf("list paused payment gateways: %w", err)
+	}
+	return gs, nil
+}
+
+// CreatePaymentMethod stores a method whose policy was validated.
+func (s *Store) CreatePaymentMethod(ctx context.Context, m models.PaymentMethod) (models.PaymentMethod, error) {
+	if len(m.Metadata) == 0 {
+		m.Metadata = []byte(`{}`)
+	}
+	m.ID = NewID()
+	err := s.query(ctx, nil, &m, `INSERT INTO payment_methods AS m (id, mode, payment_gateway_id, name, payment_source_type, currency_code, auto_capture,
+			auto_capture_max_amount_cents, capture_trigger, capture_delay_seconds, require_capture, last_chance_seconds, reference, reference_origin, metadata)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING `+s.columns(m, "m"),
+		m.ID, m.Mode, m.PaymentGatewayID, m.Name, m.PaymentSourceType, m.CurrencyCode, m.AutoCapture, m.AutoCaptureMaxAmountCents,
+		m.CaptureTrigger, m.CaptureDelaySeconds, m.RequireCapture, m.LastChanceSeconds, nullable(m.Reference), nullable(m.ReferenceOrigin), string(m.Metadata))
+	if err != nil {
+		return m, fmt.Errorf("create payment method %q: %w", m.Name, err)
+	}
+	return m, nil
+}
+
+// PaymentMethod reads one method of a mode.
+func (s *Store) PaymentMethod(ctx context.Context, mode models.Mode, id string) (models.PaymentMethod, error) {
+	var m models.PaymentMethod
+	if !ValidID(id) {
+		return m, fmt.Errorf("payment method %q: %w", id, ErrNotFound)
+	}
+	err := s.one(ctx, nil, &m, "payment method "+id, `SELECT `+s.columns(m, "m")+` FROM payment_methods AS m WHERE m.id = ? AND m.mode = ?`, id, mode)
+	return m, err
+}
+
+// ValidID reports whether id has the form of our ids; anything else is not found.
+func ValidID(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil }
+
+// CreateOrder stores a new pending order. The same reference again returns the
+// order as it is and made false; with another total or currency it is refused.
+func (s *Store) CreateOrder(ctx context.Context, o models.Order) (order models.Order, made bool, err error) {
+	if len(o.Metadata) == 0 {
+		o.Metadata = []byte(`{}`)
+	}
+	var rows []models.Order
+	err = s.query(ctx, nil, &rows, `INSERT INTO orders AS o (id, mode, payment_method_id, currency_code, total_amount_cents, status, fulfillment_status,
+			capture_at, reference, reference_origin, metadata)
+		VALUES (?, ?, ?, ?, ?, 'pending', 'unfulfilled', ?, ?, ?, ?)
+		ON CONFLICT (mode, reference) WHERE reference IS NOT NULL DO NOTHING RETURNING `+s.columns(o, "o"),
+		NewID(), o.Mode, o.PaymentMethodID, o.CurrencyCode, o.TotalAmountCents, o.CaptureAt, nullable(o.Reference), nullable(o.ReferenceOrigin), string(o.Metadata))
+	if err != nil {
+		return o, false, fmt.Errorf("create order %q: %w", o.Reference, err)
+	}
+	if len(rows) == 1 {
+		return rows[0], true, nil
+	}
+	there, err := s.OrderByReference(ctx, o.Mode, o.Reference)
+	if err != nil {
+		return o, false, err
+	}
+	if there.TotalAmountCents != o.TotalAmountCents || there.CurrencyCode != o.CurrencyCode {
+		return there, false, refuse("reference_taken", "reference", "an order %q of %d %s exists already; this one is of %d %s",
+			o.Reference, there.TotalAmountCents, there.CurrencyCode, o.TotalAmountCents, o.CurrencyCode)
+	}
+	return there, false, nil
+}
+
+// OrderByReference reads the order that a client named so.
+func (s *Store) OrderByReference(ctx context.Context, mode models.Mode, reference string) (models.Order, error) {
+	var o models.Order
+	err := s.one(ctx, nil, &o, fmt.Sprintf("order %q", reference), `SELECT `+s.columns(o, "o")+` FROM orders AS o WHERE o.mode = ? AND o.reference = ?`, mode, reference)
+	return o, err
+}
+
+// Order reads one order of a mode.
+func (s *Store) Order(ctx context.Context, mode models.Mode, id string) (models.Order, error) {
+	return s.order(ctx, nil, mode, id, "")
+}
+
+func (s *Store) order(ctx context.Context, tx Tx, mode models.Mode, id, lock string) (models.Order, error) {
+	var o models.Order
+	if !ValidID(id) {
+		return o, fmt.Errorf("order %q: %w", id, ErrNotFound)
+	}
+	err := s.one(ctx, tx, &o, "order "+id, `SELECT `+s.columns(o, "o")+` FROM orders AS o WHERE o.id = ? AND o.mode = ?`+lock, id, mode)
+	return o, err
+}
+
+// lockOrder reads an order for a change. It is the first lock of every change.
+func (s *Store) lockOrder(ctx context.Context, tx Tx, mode models.Mode, id string) (models.Order, error) {
+	return s.order(ctx, tx, mode, id, " FOR UPDATE")
+}
+
+// holds reads an order's holds under their locks, oldest first, each with the
+// automatic causes it was captured for.
+func (s *Store) holds(ctx context.Context, tx Tx, orderID string) ([]models.Hold, error) {
+	var auths []models.Authorization
+	err := s.query(ctx, tx, &auths, `SELECT `+s.columns(models.Authorization{}, "a")+` FROM authorizations AS a WHERE a.order_id = ? ORDER BY a.id FOR UPDATE`, orderID)
+	if err != nil {
+		return nil, fmt.Errorf("read the authorizations of order %s: %w", orderID, err)
+	}
+	if len(auths) == 0 {
+		return nil, nil
+	}
+	var causes []struct {
+		AuthorizationID string       `bun:"authorization_id"`
+		Cause           models.Cause `bun:"cause"`
+	}
+	if err := s.query(ctx, tx, &causes, `SELECT authorization_id, cause FROM captures WHERE order_id = ? AND cause <> 'manual'`, orderID); err != nil {
+		return nil, fmt.Errorf("read the causes of order %s: %w", orderID, err)
+	}
+	holds := make([]models.Hold, len(auths))
+	for i, a := range auths {
+		holds[i].Authorization = a
+		for _, c := range causes {
+			if c.AuthorizationID == a.ID {
+				holds[i].Causes = append(holds[i].Causes, c.Cause)
+			}
+		}
+	}
+	return holds, nil
+}
+
+// RegisterHold stores a hold that was made at the gateway, and captures what
+// the policy wants now. The same hold again returns the first row and made
+// false; under another order, amount or currency it is refused.
+func (s *Store) RegisterHold(ctx context.Context, tx Tx, a models.Authorization, now time.Time, actor string) (hold models.Authorization, made []models.Operation, isNew bool, err error) {
+	order, err := s.lockOrder(ctx, tx, a.Mode, a.OrderID)
+	if err != nil {
+		return a, nil, false, err
+	}
+	there, err := s.holdByTransaction(ctx, tx, a.PaymentGatewayID, a.GatewayTransactionID)
+	if err == nil {
+		if there.OrderID != a.OrderID || there.AmountCents != a.AmountCents || there.CurrencyCode != a.CurrencyCode {
+			return there, nil, false, refuse("gateway_transaction_taken", "gateway_transaction_id",
+				"%s is registered already, for another order, amount or currency", a.GatewayTransactionID)
+		}
+		return there, nil, false, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return a, nil, false, err
+	}
+	if order.Closing() {
+		return a, nil, false, refuse("order_cancelled", "", "the order is cancelled; void the hold at the gateway")
+	}
+	if a.CurrencyCode != order.CurrencyCode {
+		return a, nil, false, refuse("currency_mismatch", "currency_code", "the hold is in %s, the order in %s", a.CurrencyCode, order.CurrencyCode)
+	}
+	if a, err = s.insertHold(ctx, tx, order, a); err != nil {
+		return a, nil, false, err
+	}
+	if order, err = s.lockOrder(ctx, tx, a.Mode, a.OrderID); err != nil {
+		return a, nil, false, err
+	}
+	made, err = s.plan(ctx, tx, &order, models.OnAuthorization, now, actor)
+	return a, made, true, err
+}
+
+func (s *Store) holdByTransaction(ctx context.Context, tx Tx, gatewayID, transaction string) (models.Authorization, error) {
+	var a models.Authorization
+	err := s.one(ctx, tx, &a, "authorization "+transaction,
+		`SELECT `+s.columns(a, "a")+` FROM authorizations AS a WHERE a.payment_gateway_id = ? AND a.gateway_transaction_id = ?`, gatewayID, transaction)
+	return a, err
+}
+
+func (s *Store) insertHold(ctx context.Context, tx Tx, order models.Order, a models.Authorization) (models.Authorization, error) {
+	order.Transactions++
+	if len(a.Metadata) == 0 {
+		a.Metadata = []byte(`{}`)
+	}
+	err := s.query(ctx, tx, &a, `WITH held AS (
+			UPDATE orders SET held_cents = held_cents + ?5, transactions = transactions + 1, updated_at = now() WHERE id = ?3
+		), checked AS (
+			INSERT INTO order_checks (order_id, due_at) SELECT ?3, ?6::timestamptz WHERE ?6::timestamptz IS NOT NULL
+			ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, now())
+		)
+		INSERT INTO authorizations AS a (id, mode, number, order_id, payment_gateway_id, gateway_transaction_id, currency_code, amount_cents, capture_before,
+			multi_capture, reference, reference_origin, metadata)
+		VALUES (?0, ?1, ?2, ?3, ?4, ?7, ?8, ?5, ?6, ?9, ?10, ?11, ?12) RETURNING `+s.columns(a, "a"),
+		NewID(), a.Mode, transactionNumber(order), a.OrderID, a.PaymentGatewayID, a.AmountCents, a.CaptureBefore, a.GatewayTransactionID, a.CurrencyCode,
+		a.MultiCapture, nullable(a.Reference), nullable(a.ReferenceOrigin), string(a.Metadata))
+	if violated(err, "authorizations_gateway_transaction") {
+		return a, refuse("gateway_transaction_taken", "gateway_transaction_id", "%s is registered already, for another order", a.GatewayTransactionID)
+	}
+	if err != nil {
+		return a, fmt.Errorf("register hold %s: %w", a.GatewayTransactionID, err)
+	}
+	return a, nil
+}
+
+// plan makes the captures that the order's payment method wants on an occasion.
+func (s *Store) plan(ctx context.Context, tx Tx, order *models.Order, on models.Occasion, now time.Time, actor string) ([]models.Operation, error) {
+	holds, err := s.holds(ctx, tx, order.ID)
+	if err != nil || len(holds) == 0 {
+		return nil, err
+	}
+	method, err := s.methodOf(ctx, tx, *order)
+	if err != nil {
+		return nil, err
+	}
+	var made []models.Operation
+	for _, w := range models.Plan(method.Policy, *order, holds, on, now) {
+		for i := range holds {
+			if holds[i].ID != w.AuthorizationID {
+				continue
+			}
+			op, err := s.createCapture(ctx, tx, order, &holds[i].Authorization, w.Cause, w.AmountCents, w.DueAt, now, actor)
+			if err != nil {
+				return nil, err
+			}
+			made = append(made, op)
+		}
+	}
+	return made, nil
+}
+
+func (s *Store) methodOf(ctx context.Context, tx Tx, o models.Order) (models.PaymentMethod, error) {
+	var m models.PaymentMethod
+	err := s.one(ctx, tx, &m, "payment method "+o.PaymentMethodID, `SELECT `+s.columns(m, "m")+` FROM payment_methods AS m WHERE m.id = ?`, o.PaymentMethodID)
+	return m, err
+}
+
+func (s *Store) createCapture(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, cause models.Cause, amount int64, due, now time.Time, actor string) (models.Operation, error) {
+	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	n := newOperation{kind: models.Capture, order: order, hold: hold, account: account, cause: cause, amount: amount, actor: actor}
+	if due.After(now) {
+		n.due = due
+	}
+	return s.create(ctx, tx, n)
+}
+
+// accountOf returns the slug of an account: part of every derived reference.
+func (s *Store) accountOf(ctx context.Context, tx Tx, id string) (string, error) {
+	var slug string
+	err := s.one(ctx, tx, &slug, "payment gateway "+id, `SELECT slug FROM payment_gateways WHERE id = ?`, id)
+	return slug, err
+}
+

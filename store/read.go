@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/capstan-pay/capstan/models"
+)
+
+// Page is a part of a list: Number from 1, Size at most 100.
+type Page struct {
+	Number int
+	Size   int
+}
+
+func (p Page) limit() (limit, offset int) {
+	size := min(max(p.Size, 1), 100)
+	return size, (max(p.Number, 1) - 1) * size
+}
+
+// Filter selects operations. Empty members select all.
+type Filter struct {
+	Mode            models.Mode
+	ID              string
+	OrderID         string
+	AuthorizationID string
+	CaptureID       string
+	State           models.State
+	Succeeded       *bool
+	NeedsAttention  *bool
+	// Newest first, else oldest first.
+	Newest bool
+}
+
+// where writes the conditions of a filter. Names come from here, values are
+// arguments: nothing of a request is ever part of a statement.
+func (f Filter) where() (string, []any) {
+	conditions, args := []string{"o.mode = ?"}, []any{f.Mode}
+	add := func(condition string, arg any) {
+		conditions, args = append(conditions, condition), append(args, arg)
+	}
+	for column, id := range map[string]string{"id": f.ID, "order_id": f.OrderID, "authorization_id": f.AuthorizationID, "capture_id": f.CaptureID} {
+		if id == "" {
+			continue
+		}
+		if !ValidID(id) {
+			return "false AND o.mode = ?", []any{f.Mode}
+		}
+		add("o."+column+" = ?", id)
+	}
+	if f.State != "" {
+		add("o.state = ?", f.State)
+	}
+	if f.Succeeded != nil {
+		add("(o.state IN ('succeeded', 'reset')) = ?", *f.Succeeded)
+	}
+	if f.NeedsAttention != nil {
+		add("(o.needs_attention IS NOT NULL) = ?", *f.NeedsAttention)
+	}
+	return strings.Join(conditions, " AND "), args
+}
+
+// Operations lists operations of a kind, and how many there are in all.
+func (s *Store) Operations(ctx context.Context, kind models.Kind, f Filter, p Page) ([]models.Operation, int, error) {
+	where, args := f.where()
+	var total int
+	if err := s.query(ctx, nil, &total, `SELECT count(*) FROM `+tables[kind]+` AS o WHERE `+where, args...); err != nil {
+		return nil, 0, fmt.Errorf("count %ss: %w", kind, err)
+	}
+	limit, offset := p.limit()
+	direction := "ASC"
+	if f.Newest {
+		direction = "DESC"
+	}
+	var ops []models.Operation
+	err := s.query(ctx, nil, &ops, `SELECT `+s.columns(models.Operation{}, "o")+` FROM `+tables[kind]+` AS o WHERE `+where+
+		` ORDER BY o.id `+direction+` LIMIT ? OFFSET ?`, append(args, limit, offset)...)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list %ss: %w", kind, err)
+	}
+	return ops, total, nil
+}
+
+// Operation reads one operation of a mode.
+func (s *Store) Operation(ctx context.Context, mode models.Mode, kind models.Kind, id string) (models.Operation, error) {
+	if !ValidID(id) {
+		return models.Operation{}, fmt.Errorf("%s %q: %w", kind, id, ErrNotFound)
+	}
+	op, err := s.operation(ctx, nil, kind, id, "")
+	if err == nil && op.Mode != mode {
+		return models.Operation{}, fmt.Errorf("%s %s: %w", kind, id, ErrNotFound)
+	}
+	return op, err
+}
+
+// Label changes what clients attach to an operation; it moves nothing. Nil
+// members stay as they are.
+func (s *Store) Label(ctx context.Context, kind models.Kind, id string, reference, origin *string, metadata json.RawMessage) error {
+	var raw *string
+	if metadata != nil {
+		text := string(metadata)
+		raw = &text
+	}
+	_, err := s.exec(ctx, nil, `UPDATE `+tables[kind]+` SET reference = COALESCE(?, reference), reference_origin = COALESCE(?, reference_origin),
+		metadata = COALESCE(?::jsonb, metadata), updated_at = now() WHERE id = ?`, reference, origin, raw, id)
+	if err != nil {
+		return fmt.Errorf("label %s %s: %w", kind, id, err)
+	}
+	return nil
+}
+
+// Orders lists a mode's orders, newest first, and how many there are.
+func (s *Store) Orders(ctx context.Context, mode models.Mode, p Page) ([]models.Order, int, error) {
+	var total int
+	if err := s.query(ctx, nil, &total, `SELECT count(*) FROM orders AS o WHERE o.mode = ?`, mode); err != nil {
+		return nil, 0, fmt.Errorf("count orders: %w", err)
+	}
+	limit, offset := p.limit()
+	var orders []models.Order
+	err := s.query(ctx, nil, &orders, `SELECT `+s.columns(models.Order{}, "o")+` FROM orders AS o WHERE o.mode = ? ORDER BY o.id DESC LIMIT ? OFFSET ?`, mode, limit, offset)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list orders: %w", err)
+	}
+	return orders, total, nil
+}
+
+// Authorization reads one hold of a mode.
+func (s *Store) Authorization(ctx context.Context, mode models.Mode, id string) (models.Authorization, error) {
+	if !ValidID(id) {
+		return models.Authorization{}, fmt.Errorf("authorization %q: %w", id, ErrNotFound)
+	}
+	a, err := s.hold(ctx, nil, id, "")
+	if err == nil && a.Mode != mode {
+		return models.Authorization{}, fmt.Errorf("authorization %s: %w", id, ErrNotFound)
+	}
+	return a, err
+}
+
+// Authorizations lists an order's holds, oldest first.
+func (s *Store) Authorizations(ctx context.Context, orderID string) ([]models.Authorization, error) {
+	if !ValidID(orderID) {
+		return nil, fmt.Errorf("order %q: %w", orderID, ErrNotFound)
+	}
+	var as []models.Authorization
+	err := s.query(ctx, nil, &as, `SELECT `+s.columns(models.Authorization{}, "a")+` FROM authorizations AS a WHERE a.order_id = ? ORDER BY a.id`, orderID)
+	if err != nil {
+		return nil, fmt.Errorf("list the authorizations of order %s: %w", orderID, err)
+	}
+	return as, nil
+}
+
+// GatewayByID reads one account.
+func (s *Store) GatewayByID(ctx context.Context, id string) (models.PaymentGateway, error) {
+	var g models.PaymentGateway
+	err := s.one(ctx, nil, &g, "payment gateway "+id, `SELECT `+s.columns(g, "g")+` FROM payment_gateways AS g WHERE g.id = ?`, id)
+	return g, err
+}
+
+// History returns an operation's steps, oldest first, claims included.
+func (s *Store) History(ctx context.Context, id string) ([]models.HistoryRow, error) {
+	var rows []models.HistoryRow
+	err := s.query(ctx, nil, &rows, `SELECT operation_id, version, event, from_state, to_state, actor, reason, amount_cents, currency_code,
+			gateway_transaction_id, evidence, occurred_at, hash FROM events WHERE operation_id = ?0
+		UNION ALL
+		SELECT operation_id, version, 'claimed', '', 'capturing', worker, idempotency_key, amount_cents, currency_code, '',
+			jsonb_build_object('call', call, 'deadline', deadline), claimed_at, hash FROM attempts WHERE operation_id = ?0
+		ORDER BY version`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read the history of %s: %w", id, err)
+	}
+	return rows, nil
+}
+
+// VerdictRow is one verdict as it was written.
+type VerdictRow struct {
+	ID               string          `bun:"id" json:"id"`
+	ReconciliationID *string         `bun:"reconciliation_id" json:"reconciliation_id,omitempty"`
+	OperationID      *string         `bun:"operation_id" json:"operation_id,omitempty"`
+	Kind             models.Kind     `bun:"kind" json:"kind,omitempty"`
+	OrderID          string          `bun:"order_id" json:"order_id"`
+	Verdict          models.Verdict  `bun:"verdict" json:"verdict"`
+	Rule             string          `bun:"rule" json:"rule"`
+	Action           string          `bun:"action" json:"action"`
+	Outcome          string          `bun:"outcome" json:"outcome"`
+	Actor            string          `bun:"actor" json:"actor"`
+	Ours             json.RawMessage `bun:"ours,type:jsonb" json:"ours"`
+	Theirs           json.RawMessage `bun:"theirs,type:jsonb" json:"theirs"`
+	CreatedAt        time.Time       `bun:"created_at" json:"created_at"`
+}
+
+// Verdicts lists verdicts, newest first: all, or those of one operation.
+func (s *Store) Verdicts(ctx context.Context, operationID string, p Page) ([]VerdictRow, error) {
+	if operationID != "" && !ValidID(operationID) {
+		return nil, fmt.Errorf("operation %q: %w", operationID, ErrNotFound)
+	}
+	limit, offset := p.limit()
+	var rows []VerdictRow
+	err := s.query(ctx, nil, &rows, `SELECT `+s.columns(VerdictRow{}, "v")+` FROM verdicts AS v
+		WHERE (?0 = '' OR v.operation_id::text = ?0) ORDER BY v.created_at DESC, v.id LIMIT ?1 OFFSET ?2`, operationID, limit, offset)
+	if err != nil {
+		return nil, fmt.Errorf("list verdicts: %w", err)
+	}
+	return rows, nil
+}
+
+// VerdictCounts counts verdicts by kind.
+func (s *Store) VerdictCounts(ctx context.Context) (map[models.Verdict]int64, error) {
+	var rows []struct {
+		Verdict models.Verdict `bun:"verdict"`
+		N       int64          `bun:"n"`
+	}
+	if err := s.query(ctx, nil, &rows, `SELECT verdict, count(*) AS n FROM verdicts GROUP BY verdict`); err != nil {
+		return nil, fmt.Errorf("count verdicts: %w", err)
+	}
+	counts := map[models.Verdict]int64{}
+	for _, r := range rows {
+		counts[r.Verdict] = r.N
+	}
+	return counts, nil
+}
+
+// Gauge is the open work of one kind, for metrics. Its cost follows open work.
+type Gauge struct {
+	Kind          models.Kind `bun:"kind"`
+	Open          int64       `bun:"open"`
+	Flagged       int64       `bun:"flagged"`
+	OldestSeconds float64     `bun:"oldest"`
+	Unpublished   int64       `bun:"unpublished"`
+}
+
+// Gauges measures open work.
+func (s *Store) Gauges(ctx context.Context) (gauges []Gauge, inbox int64, err error) {
+	err = s.query(ctx, nil, &gauges, `SELECT w.kind, count(*) AS open, count(o.needs_attention) AS flagged,
+			extract(epoch FROM now() - min(o.created_at))::float8 AS oldest, count(*) FILTER (WHERE w.published_at IS NULL) AS unpublished
+		FROM work AS w JOIN operations AS o ON o.kind = w.kind AND o.id = w.operation_id GROUP BY w.kind`)
+	if err != nil {
+		return nil, 0, fmt.Errorf("measure open work: %w", err)
+	}
+	if err := s.query(ctx, nil, &inbox, `SELECT count(*) FROM inbox WHERE processed_at IS NULL`); err != nil {
+		return nil, 0, fmt.Errorf("measure the inbox: %w", err)
+	}
+	return gauges, inbox, nil
+}
+
+// Durability names every setting of the server that may lose a commit.
+func (s *Store) Durability(ctx context.Context) ([]string, error) {
+	var rows []struct {
+		Name    string `bun:"name"`
+		Setting string `bun:"setting"`
+	}
+	err := s.query(ctx, nil, &rows, `SELECT name, setting FROM pg_settings
+		WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'`)
+	if err != nil {
+		return nil, fmt.Errorf("read the server's durability settings: %w", err)
+	}
+	var bad []string
+	for _, r := range rows {
+		bad = append(bad, r.Name+"="+r.Setting)
+	}
+	return bad, nil
+}

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/capstan-pay/capstan/models"
+)
+
+// FlagCancelFailed: the cancel of a capture failed for good; a person must give
+// the money back.
+const FlagCancelFailed = "cancel_failed"
+
+// reviewDue works the orders that are due for a review, one transaction each.
+func (s *Store) reviewDue(ctx context.Context, sw Sweep, report *SweepReport) error {
+	ids, err := s.dueChecks(ctx, sweepBatch)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		var found []Finding
+		err := s.InTx(ctx, func(ctx context.Context, tx Tx) error {
+			order, err := s.anyOrder(ctx, tx, id, " FOR UPDATE")
+			if err != nil {
+				return err
+			}
+			found, err = s.review(ctx, tx, &order, sw.Now, sw.CancelAfter, sw.Owner, report.ID)
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("review order %s: %w", id, err))
+			continue
+		}
+		for _, f := range found {
+			report.add(f)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) anyOrder(ctx context.Context, tx Tx, id, lock string) (models.Order, error) {
+	var o models.Order
+	err := s.one(ctx, tx, &o, "order "+id, `SELECT `+s.columns(o, "o")+` FROM orders AS o WHERE o.id = ?`+lock, id)
+	return o, err
+}
+
+// reviewOf reads an order's rows and lets models decide. In a transaction the
+// rows are locked, the order's own already is.
+func (s *Store) reviewOf(ctx context.Context, tx Tx, orderID string, sw Sweep) (models.Review, models.Order, error) {
+	order, err := s.anyOrder(ctx, tx, orderID, "")
+	if err != nil {
+		return models.Review{}, order, err
+	}
+	lock := ""
+	if tx != nil {
+		lock = " FOR UPDATE"
+	}
+	var holds []models.Authorization
+	if err := s.query(ctx, tx, &holds, `SELECT `+s.columns(models.Authorization{}, "a")+` FROM authorizations AS a WHERE a.order_id = ? ORDER BY a.id`+lock, orderID); err != nil {
+		return models.Review{}, order, fmt.Errorf("read the authorizations of order %s: %w", orderID, err)
+	}
+	captures, err := s.capturesOf(ctx, tx, orderID, lock)
+	if err != nil {
+		return models.Review{}, order, err
+	}
+	method, err := s.methodOf(ctx, tx, order)
+	if err != nil {
+		return models.Review{}, order, err
+	}
+	return models.ReviewOrder(order, captures, holds, method.Policy, sw.Now, sw.CancelAfter), order, nil
+}
+
+// review does what a closed, changed or expiring order still needs, in the
+// transaction that holds the order's lock, and sets when to look again.
+func (s *Store) review(ctx context.Context, tx Tx, order *models.Order, now time.Time, cancelAfter time.Duration, actor, run string) ([]Finding, error) {
+	review, _, err := s.reviewOf(ctx, tx, order.ID, Sweep{Now: now, CancelAfter: cancelAfter})
+	if err != nil {
+		return nil, err
+	}
+	var found []Finding
+	for _, need := range review.Needs {
+		f, err := s.meet(ctx, tx, order, need, actor, run)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, f)
+	}
+	for _, id := range review.Expired {
+		if err := s.expireHold(ctx, tx, order, id); err != nil {
+			return nil, err
+		}
+		found = append(found, Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: "the hold passed its last moment"})
+	}
+	if review.LastChance {
+		made, err := s.plan(ctx, tx, order, models.OnLastChance, now, actor)
+		if err != nil {
+			return nil, err
+		}
+		for _, op := range made {
+			found = append(found, Finding{OperationID: op.ID, Kind: op.Kind, OrderID: order.ID, State: op.State, Verdict: models.Expiring, Rule: "last chance: the hold is about to end"})
+		}
+	}
+	again := review.Again
+	if len(review.Needs) > 0 {
+		again = now.Add(s.tempo.Of(time.Minute)) // until what was started has an outcome
+	}
+	return found, s.checkAgain(ctx, tx, order.ID, again)
+}
+
+func (s *Store) checkAgain(ctx context.Context, tx Tx, orderID string, at time.Time) error {
+	if at.IsZero() {
+		_, err := s.exec(ctx, tx, `DELETE FROM order_checks WHERE order_id = ?`, orderID)
+		return err
+	}
+	_, err := s.exec(ctx, tx, `INSERT INTO order_checks (order_id, due_at) VALUES (?, ?)
+		ON CONFLICT (order_id) DO UPDATE SET due_at = excluded.due_at`, orderID, at)
+	return err
+}
+
+// meet starts what a review found to be needed: a refund of a mismatched
+// capture, a void of a hold that nobody will capture. What failed before is not
+// started again; it is flagged for a person.
+func (s *Store) meet(ctx context.Context, tx Tx, order *models.Order, need models.Need, actor, run string) (Finding, error) {
+	f := Finding{OrderID: order.ID, Kind: need.Kind, Verdict: need.Verdict, Rule: need.Rule}
+	before, err := s.cancelsBefore(ctx, tx, order.ID, need)
+	if err != nil {
+		return f, err
+	}
+	if len(before) > 0 {
+		f.OperationID, f.Verdict, f.Rule = need.CaptureID, models.NeedsAttention, "an earlier cancel failed; a person must give the money back"
+		return f, s.flagCancelFailed(ctx, tx, need, actor)
+	}
+	op, err := s.start(ctx, tx, order, need, actor)
+	if err != nil {
+		return f, err
+	}
+	f.OperationID, f.State = op.ID, op.State
+	_, err = s.exec(ctx, tx, `INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, jsonb_build_object('order_status', ?::text, 'total_amount_cents', ?::bigint, 'captured_cents', ?::bigint))`,
+		NewID(), nullable(run), op.ID, op.Kind, order.ID, need.Verdict, need.Rule, "created "+string(op.Kind)+" "+op.Number, op.State, actor,
+		order.Status, order.TotalAmountCents, order.CapturedCents)
+	return f, err
+}
+
+func (s *Store) cancelsBefore(ctx context.Context, tx Tx, orderID string, need models.Need) ([]string, error) {
+	var ids []string
+	column, of := "capture_id", need.CaptureID
+	if need.Kind == models.Void {
+		column, of = "authorization_id", need.AuthorizationID
+	}
+	err := s.query(ctx, tx, &ids, `SELECT id FROM `+tables[need.Kind]+` WHERE order_id = ? AND cause = 'cancel' AND `+column+` = ?`, orderID, of)
+	if err != nil {
+		return nil, fmt.Errorf("read earlier cancels of order %s: %w", orderID, err)
+	}
+	return ids, nil
+}
+
+func (s *Store) flagCancelFailed(ctx context.Context, tx Tx, need models.Need, actor string) error {
+	if need.Kind != models.Refund {
+		return nil
+	}
+	capture, err := s.operation(ctx, tx, models.Capture, need.CaptureID, "")
+	if err != nil || capture.NeedsAttention != "" {
+		return err
+	}
+	_, err = s.apply(ctx, tx, []Move{{
+		Op: capture, Actor: actor, LogVerdict: true, Action: "flagged",
+		Decision: models.Decision{Event: models.Flagged, Flag: FlagCancelFailed, Verdict: models.NeedsAttention, Rule: "an earlier cancel failed; a person must give the money back"},
+	}})
+	return err
+}
+
+func (s *Store) start(ctx context.Context, tx Tx, order *models.Order, need models.Need, actor string) (models.Operation, error) {
+	hold, err := s.hold(ctx, tx, need.AuthorizationID, "")
+	if err != nil {
+		return models.Operation{}, err
+	}
+	if need.Kind == models.Void {
+		return s.createVoid(ctx, tx, order, &hold, models.CauseCancel, actor)
+	}
+	capture, err := s.operation(ctx, tx, models.Capture, need.CaptureID, "")
+	if err != nil {
+		return models.Operation{}, err
+	}
+	return s.createRefund(ctx, tx, order, &hold, &capture, models.CauseCancel, need.AmountCents, actor)
+}
+
+// expireHold closes a hold whose last moment passed with nothing under way.
+func (s *Store) expireHold(ctx context.Context, tx Tx, order *models.Order, id string) error {
+	_, err := s.exec(ctx, tx, `WITH closed AS (
+			UPDATE authorizations SET closed_at = now(), closed_reason = 'expired', updated_at = now()
+			WHERE id = ? AND closed_at IS NULL AND live_operation_id IS NULL RETURNING amount_cents, confirmed_cents
+		) UPDATE orders AS r SET held_cents = r.held_cents - c.amount_cents, voided_cents = r.voided_cents + greatest(0, c.amount_cents - c.confirmed_cents), updated_at = now()
+		FROM closed AS c WHERE r.id = ?`, id, order.ID)
+	if err != nil {
+		return fmt.Errorf("close the expired hold %s: %w", id, err)
+	}
+	return nil
+}
+
+// CancelCapture gives the money of one mismatched capture back at an operator's
+// word: the conditions of the automatic cancel hold, but for the waiting time.
+func (s *Store) CancelCapture(ctx context.Context, tx Tx, mode models.Mode, captureID string, now time.Time, actor string) (models.Operation, error) {
+	order, hold, capture, err := s.lockCapture(ctx, tx, mode, captureID)
+	if err != nil {
+		return models.Operation{}, err
+	}
+	switch {
+	case capture.State != models.Succeeded:
+		return capture, refuse("not_succeeded", "_cancel", "the capture is %s; only a succeeded capture can be cancelled", capture.State)
+	case capture.RefundBalance() == 0:
+		return capture, refuse("nothing_left", "_cancel", "the capture has nothing left to give back")
+	case order.LiveOperations > 0:
+		return capture, busy("operation_under_way", "_cancel", "the order has an operation under way; wait for its outcome")
+	}
+	review := models.ReviewOrder(order, []models.Operation{capture}, nil, models.Policy{}, now, 0)
+	if !slices.ContainsFunc(review.Needs, func(n models.Need) bool { return n.CaptureID == capture.ID }) {
+		return capture, refuse("no_mismatch", "_cancel",
+			"the order is %s and its total is what the capture was made for; refund the capture instead", order.Status)
+	}
+	refund, err := s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseCancel, capture.RefundBalance(), actor)
+	if err != nil {
+		return capture, err
+	}
+	_, err = s.exec(ctx, tx, `INSERT INTO verdicts (id, operation_id, kind, order_id, verdict, rule, action, outcome, actor) VALUES (?, ?, 'capture', ?, 'cancel', ?, ?, ?, ?)`,
+		NewID(), capture.ID, order.ID, "by hand: "+review.Needs[0].Rule, "created refund "+refund.Number, refund.State, actor)
+	return refund, err
+}

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"github.com/capstan-pay/capstan/models"
+)
+
+// Publication is one task that Redis should hold: which operation or delivery
+// to look at, and under which generation. A task's name carries the generation,
+// since an archived or orphaned task blocks its name for ever.
+type Publication struct {
+	ID         string        `bun:"id"`
+	Kind       string        `bun:"kind"`
+	Generation int           `bun:"generation"`
+	In         time.Duration `bun:"-"`
+	Micros     int64         `bun:"micros"`
+}
+
+// Unpublished lists open work that Redis was not told of, the nearest deadline
+// first. It takes no lock: two relays publish the same names, and the second
+// finds them there.
+func (s *Store) Unpublished(ctx context.Context, limit int) ([]Publication, error) {
+	return s.publications(ctx, `SELECT w.operation_id AS id, w.kind, w.generation,
+			greatest(0, extract(epoch FROM w.due_at - now()) * 1000000)::bigint AS micros
+		FROM work AS w WHERE w.published_at IS NULL ORDER BY w.deadline NULLS LAST, w.operation_id LIMIT ?`, limit)
+}
+
+// UnpublishedOf lists the unpublished among some operations, for publishing at
+// once after their transaction committed.
+func (s *Store) UnpublishedOf(ctx context.Context, ids []string) ([]Publication, error) {
+	return s.publications(ctx, `SELECT w.operation_id AS id, w.kind, w.generation,
+			greatest(0, extract(epoch FROM w.due_at - now()) * 1000000)::bigint AS micros
+		FROM work AS w WHERE w.published_at IS NULL AND w.operation_id = ANY (?::uuid[])`, pgdialect.Array(ids))
+}
+
+// UnpublishedDeliveries lists outgoing webhooks that Redis was not told of.
+func (s *Store) UnpublishedDeliveries(ctx context.Context, limit int) ([]Publication, error) {
+	return s.publications(ctx, `SELECT d.id, 'delivery' AS kind, d.generation,
+			greatest(0, extract(epoch FROM d.due_at - now()) * 1000000)::bigint AS micros
+		FROM deliveries AS d WHERE d.published_at IS NULL AND d.delivered_at IS NULL AND d.given_up_at IS NULL ORDER BY d.due_at LIMIT ?`, limit)
+}
+
+func (s *Store) publications(ctx context.Context, sql string, args ...any) ([]Publication, error) {
+	var ps []Publication
+	if err := s.query(ctx, nil, &ps, sql, args...); err != nil {
+		return nil, fmt.Errorf("list unpublished work: %w", err)
+	}
+	for i := range ps {
+		ps[i].In = time.Duration(ps[i].Micros) * time.Microsecond
+	}
+	return ps, nil
+}
+
+// DeliveryKind is the Kind of a publication that is an outgoing webhook.
+const DeliveryKind = "delivery"
+
+// MarkPublished notes that Redis accepted these, all operations or all deliveries. It comes after the enqueue: if
+// the relay dies in between they are published again, under the same names. A
+// row whose generation rose meanwhile stays unpublished.
+func (s *Store) MarkPublished(ctx context.Context, ps []Publication) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	ids, generations := make([]string, len(ps)), make([]int64, len(ps))
+	for i, p := range ps {
+		ids[i], generations[i] = p.ID, int64(p.Generation)
+	}
+	sql := `UPDATE work AS w SET published_at = now() FROM unnest(?::uuid[], ?::bigint[]) AS p (id, generation)
+		WHERE w.operation_id = p.id AND w.generation = p.generation AND w.published_at IS NULL`
+	if ps[0].Kind == DeliveryKind {
+		sql = `UPDATE deliveries AS d SET published_at = now() FROM unnest(?::uuid[], ?::bigint[]) AS p (id, generation)
+		WHERE d.id = p.id AND d.generation = p.generation AND d.published_at IS NULL`
+	}
+	if _, err := s.exec(ctx, nil, sql, pgdialect.Array(ids), pgdialect.Array(generations)); err != nil {
+		return fmt.Errorf("mark %d tasks published: %w", len(ps), err)
+	}
+	return nil
+}
+
+// WhyNot explains why an operation that a task named was not claimed, as Done
+// (nothing left to do), or NotYet with the time to come again. A row that was
+// never sent and never can be is ended here: withdrawn when its order is
+// cancelled, failed when its hold has ended.
+func (s *Store) WhyNot(ctx context.Context, kind models.Kind, id, worker string) error {
+	if !ValidID(id) {
+		return fmt.Errorf("%s %q: %w", kind, id, ErrNotFound)
+	}
+	var row struct {
+		models.Operation
+		Account    string     `bun:"account"`
+		Paused     string     `bun:"paused"`
+		HoldClosed bool       `bun:"hold_closed"`
+		HoldReason string     `bun:"hold_reason"`
+		Before     *time.Time `bun:"hold_before"`
+		Closing    bool       `bun:"closing"`
+		Wanted     int64      `bun:"wanted_version"`
+		Now        time.Time  `bun:"db_now"`
+	}
+	err := s.one(ctx, nil, &row, fmt.Sprintf("%s %s", kind, id), `SELECT `+s.columns(models.Operation{}, "o")+`, g.slug AS account,
+			COALESCE(CASE WHEN g.paused_at IS NOT NULL THEN COALESCE(g.paused_reason, 'paused') END, '') AS paused,
+			a.closed_at IS NOT NULL AS hold_closed, COALESCE(a.closed_reason, '') AS hold_reason, a.capture_before AS hold_before,
+			(r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, r.version AS wanted_version, now() AS db_now
+		FROM `+tables[kind]+` AS o JOIN authorizations AS a ON a.id = o.authorization_id JOIN orders AS r ON r.id = o.order_id
+			JOIN payment_gateways AS g ON g.id = o.payment_gateway_id WHERE o.id = ?`, id)
+	if err != nil {
+		return err
+	}
+	o, wait := row.Operation, func(d time.Duration) time.Time { return time.Now().Add(d) }
+	switch {
+	case !o.State.Live():
+		return &Done{Reason: string(o.State)}
+	case row.Paused != "":
+		return &NotYet{Reason: "gateway " + row.Account + " is paused: " + row.Paused, At: wait(s.tempo.Of(30 * time.Second))}
+	case o.State == models.Capturing && o.LeaseUntil != nil && o.LeaseUntil.After(row.Now):
+		return &NotYet{Reason: "another worker holds it", At: wait(o.LeaseUntil.Sub(row.Now))}
+	case o.State != models.Capturing && o.NextAt != nil && o.NextAt.After(row.Now):
+		return &NotYet{Reason: "not due yet", At: wait(o.NextAt.Sub(row.Now))}
+	case o.State == models.Pending && o.NeedsAttention != "":
+		return &Done{Reason: "waits for a person: " + o.NeedsAttention}
+	case !neverSent(o) || kind != models.Capture && !row.HoldClosed:
+		return &NotYet{Reason: "it changed while it was claimed", At: wait(time.Second)}
+	}
+	return s.endUnsent(ctx, o, worker, row.Closing, row.HoldClosed || holdEnds(row.Before, row.Now, s.tempo), row.HoldReason, o.OrderVersion == row.Wanted)
+}
+
+func holdEnds(before *time.Time, now time.Time, t models.Tempo) bool {
+	return before != nil && !before.After(now.Add(t.HoldMargin()))
+}
+
+// endUnsent ends, or flags, a capture that nothing was ever sent for and that
+// the claim refused.
+func (s *Store) endUnsent(ctx context.Context, o models.Operation, worker string, closing, ended bool, reason string, sameOrder bool) error {
+	m := Move{Op: o, Actor: worker, LogVerdict: true}
+	switch {
+	case closing:
+		m.Decision = models.Decision{Event: models.Withdrawn, ClearFlag: true, Verdict: models.Cancel, Rule: "the order is cancelled and nothing was sent"}
+	case ended:
+		m.Decision = models.Decision{Event: models.Refused, Verdict: models.Fail, Rule: "the hold has ended (" + orElse(reason, "expired") + ") and nothing was sent"}
+		m.Evidence = models.Evidence{ErrorCode: "authorization_expired", ErrorDetail: "The hold ended before it was captured.", Message: "hold ended"}
+	case !sameOrder:
+		m.Decision = models.Decision{Event: models.Flagged, Flag: "order_changed", Verdict: models.NeedsAttention, Rule: "the order was changed outside Capstan after the capture was made"}
+	default:
+		return &NotYet{Reason: "it changed while it was claimed", At: time.Now().Add(time.Second)}
+	}
+	m.Action = string(m.Decision.Event)
+	if _, err := s.Apply(ctx, m); err != nil {
+		return err
+	}
+	return &Done{Reason: m.Decision.Rule}
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// WakeGateway makes an account's open rows due now, spread over a few seconds:
+// the gateway answers again after an outage.
+func (s *Store) WakeGateway(ctx context.Context, slug string) error {
+	return s.InTx(ctx, func(ctx context.Context, tx Tx) error { return s.wakeGateway(ctx, tx, slug) })
+}
+
+func (s *Store) wakeGateway(ctx context.Context, tx Tx, slug string) error {
+	for _, kind := range models.Kinds {
+		_, err := s.exec(ctx, tx, `WITH woken AS (
+				UPDATE `+tables[kind]+` AS o SET next_at = now() + random() * ? * interval '1 microsecond', updated_at = now()
+				FROM work AS w, payment_gateways AS g
+				WHERE w.operation_id = o.id AND g.id = o.payment_gateway_id AND g.slug = ?
+				  AND (o.state IN ('submitted', 'unknown') OR (o.state = 'pending' AND o.unsent > 0 AND o.needs_attention IS NULL))
+				RETURNING o.id, o.next_at
+			) UPDATE work AS w SET due_at = o.next_at, generation = w.generation + 1, published_at = NULL FROM woken AS o WHERE w.operation_id = o.id`,
+			s.tempo.Of(5*time.Second).Microseconds(), slug)
+		if err != nil {
+			return fmt.Errorf("wake the open %ss of gateway %s: %w", kind, slug, err)
+		}
+	}
+	return nil
+}
