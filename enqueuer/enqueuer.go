@@ -176,4 +176,3 @@ func (e *Enqueuer) publish(ctx context.Context, work []store.Publication) error 
 	}
 	return e.store.MarkPublished(ctx, work)
 }
-

@@ -72,6 +72,9 @@ type Decision struct {
 // Judge decides what evidence does to an operation. It is the only place that
 // does: answers, look-ups, webhooks and operators all come through here.
 func Judge(o Operation, ev Evidence, f Facts) Decision {
+	if o.Kind == Refund {
+		f.HoldEnded = false // a refund needs no hold: it returns what a closed one gave
+	}
 	if !f.Fenced {
 		return observed(o, ev, f)
 	}
@@ -90,6 +93,9 @@ func Judge(o Operation, ev Evidence, f Facts) Decision {
 	case OutcomeNotSent:
 		return notSent(o, ev, f)
 	case OutcomeNone:
+		if ev.Source == FromAnswer {
+			return lost(o, ev, f) // only a look-up can find that there is nothing
+		}
 		return none(o, f)
 	default:
 		return lost(o, ev, f)
@@ -103,38 +109,40 @@ func confirmed(o Operation, ev Evidence, f Facts) Decision {
 	if ev.Source == FromLookUp || ev.Source == FromOperator {
 		verdict, rule = Forward, "the gateway has it with the same amount and currency; recorded, no money moved"
 	}
-	d := Decision{Event: Confirmed, Verdict: verdict, ClearFlag: true, Rule: rule}
 	switch {
 	case ev.CurrencyCode != o.CurrencyCode:
-		d = Decision{
-			Event: Lost, Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), CountLook: true, Flag: FlagCurrency, Verdict: AmountConflict,
-			Rule: "the gateway names another currency; its figure cannot be booked here",
-		}
-		if o.State != Capturing {
-			d.Event = Flagged
-		}
+		return disputed(o, f, FlagCurrency, AmountConflict, "the gateway names another currency; its figure cannot be booked here")
+	case ev.AmountCents < 0 || ev.AmountCents == 0 && o.Kind != Void:
+		return disputed(o, f, FlagAmount, AmountConflict, "the gateway confirms it without an amount; that proves nothing")
 	case ev.Foreign:
-		d = Decision{
-			Event: Lost, Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), CountLook: true, Flag: FlagForeign, Verdict: Duplicate,
-			Rule: "the hold was taken under another reference than this operation's",
-		}
-		if o.State != Capturing {
-			d.Event = Flagged
-		}
-	case ev.AmountCents != o.AmountCents:
+		return disputed(o, f, FlagForeign, Duplicate, "the hold was taken under another reference than this operation's")
+	}
+	d := Decision{Event: Confirmed, Verdict: verdict, ClearFlag: true, Rule: rule}
+	if ev.AmountCents != o.AmountCents {
 		d.Flag, d.ClearFlag, d.Verdict = FlagAmount, false, AmountConflict
 		d.Rule = "the gateway moved another amount; its figure is booked"
 	}
-	if d.Event == Confirmed && o.Kind == Capture && ev.AmountCents > f.HoldLeftConfirmed {
+	if o.Kind == Capture && ev.AmountCents > f.HoldLeftConfirmed {
 		d.Flag, d.ClearFlag, d.Verdict = FlagOverCaptured, false, AmountConflict
 		d.Rule = "the gateway took more than the hold; its figure is booked"
 	}
 	return d
 }
 
+// disputed is a success that cannot be booked as this operation's. A claim ends
+// without proof; from outside a claim only the flag is raised, and no fence broken.
+func disputed(o Operation, f Facts, flag string, v Verdict, rule string) Decision {
+	if !f.Fenced {
+		return flagOnce(o, flag, v, rule)
+	}
+	return Decision{
+		Event: Lost, Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), CountLook: true, Replayed: o.Replayed, Flag: flag, Verdict: v, Rule: rule,
+	}
+}
+
 func accepted(o Operation, ev Evidence, f Facts) Decision {
 	d := Decision{
-		Event: Accepted, Verdict: Wait, CountLook: ev.Source == FromLookUp,
+		Event: Accepted, Verdict: Wait, CountLook: ev.Source == FromLookUp, Replayed: o.Replayed,
 		Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), Rule: "the gateway accepted it and decides later",
 	}
 	return flagOld(d, o, f)
@@ -147,12 +155,12 @@ func lost(o Operation, ev Evidence, f Facts) Decision {
 		d.Replayed = o.Replayed
 		return flagOld(d, o, f)
 	}
-	d.CountTry, d.Replayed = true, ev.Answered
+	d.CountTry, d.Replayed = ev.Class != ClassInProgress, ev.Answered || o.Replayed && ev.Class == ClassInProgress
 	d.Wait = max(d.Wait, ev.RetryAfter)
 	switch {
 	case ev.Class == ClassBadRequest:
 		d.Flag, d.Verdict, d.Rule = FlagBadRequest, NeedsAttention, "the gateway does not understand the request; nothing is sent again by itself"
-	case o.Tries+1 >= MaxTries:
+	case d.CountTry && o.Tries+1 >= MaxTries:
 		d.Flag, d.Verdict, d.Rule = FlagTries, NeedsAttention, "sent too often without proof"
 	}
 	return flagOld(d, o, f)
@@ -206,7 +214,7 @@ func none(o Operation, f Facts) Decision {
 	switch {
 	case !f.NoneConclusive:
 		d := Decision{
-			Event: Lost, CountLook: true, Replayed: o.Replayed, Verdict: Wait, Wait: max(f.NoneSettlesIn, f.Tempo.LookAfter(o.LookUps, f.HoldEnded)),
+			Event: Lost, CountLook: true, Replayed: o.Replayed, Verdict: Wait, Wait: max(f.NoneSettlesIn, f.Tempo.Of(time.Second)),
 			Rule: "not there yet; a call may still land",
 		}
 		return flagOld(d, o, f)
@@ -217,7 +225,9 @@ func none(o Operation, f Facts) Decision {
 	case o.Tries >= MaxTries:
 		return Decision{Event: NotSent, Replayed: o.Replayed, Flag: FlagTries, Verdict: NeedsAttention, Rule: "sent too often without effect"}
 	case f.ReplaysErrors && o.Replayed:
-		return Decision{Event: NotSent, RotateKey: true, Verdict: Retry, Rule: "proven without effect; the old key would only repeat its error"}
+		return Decision{Event: NotSent, RotateKey: true, ClearFlag: o.NeedsAttention == FlagUnknown, Verdict: Retry, Rule: "proven without effect; the old key would only repeat its error"}
+	case o.NeedsAttention == FlagUnknown:
+		return Decision{Event: NotSent, Replayed: o.Replayed, ClearFlag: true, Verdict: Retry, Rule: "the doubt that was flagged is settled: nothing was taken"}
 	case !f.MaySend:
 		return Decision{Event: NotSent, Replayed: o.Replayed, Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), Verdict: Wait, Rule: "nothing was taken; something stands against sending"}
 	}
@@ -253,6 +263,9 @@ func observedSuccess(o Operation, ev Evidence, f Facts) Decision {
 	case Succeeded, Reset:
 		if !same && o.GatewayTransactionID != "" && ev.GatewayTransactionID != "" {
 			return flagOnce(o, FlagDuplicate, Duplicate, "a second transaction at the gateway for the same operation")
+		}
+		if ev.CurrencyCode != o.CurrencyCode && ev.CurrencyCode != "" {
+			return flagOnce(o, FlagCurrency, AmountConflict, "the gateway now names another currency")
 		}
 		if o.ConfirmedCents != nil && ev.AmountCents != *o.ConfirmedCents && ev.AmountCents != 0 {
 			return flagOnce(o, FlagAmount, AmountConflict, "the gateway now names another amount")

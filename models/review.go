@@ -25,16 +25,16 @@ type Review struct {
 
 // ReviewOrder finds what a cancelled, changed or expiring order still needs.
 // captures and holds are all of the order's; now and cancelAfter come from the
-// caller.
+// caller, t says how soon to look again at an order with work under way.
 //
 // A cancel needs a succeeded capture with something left to give back, no
 // operation under way, and either a cancelled order or an order not yet
 // approved whose total has differed from the one stored with the capture for
 // cancelAfter. A partial capture is no mismatch.
-func ReviewOrder(o Order, captures []Operation, holds []Authorization, p Policy, now time.Time, cancelAfter time.Duration) Review {
+func ReviewOrder(o Order, captures []Operation, holds []Authorization, p Policy, t Tempo, now time.Time, cancelAfter time.Duration) Review {
 	var r Review
 	if o.LiveOperations > 0 {
-		r.Again = now.Add(time.Minute)
+		r.Again = now.Add(t.Of(time.Minute))
 		return r
 	}
 	for _, c := range captures {
@@ -85,15 +85,15 @@ func (r *Review) addHold(o Order, h Authorization, p Policy, now time.Time) {
 		return
 	}
 	r.again(*h.CaptureBefore)
-	if p.LastChanceSeconds == nil || o.Status != OrderApproved {
+	if p.LastChanceSeconds == nil {
 		return
 	}
 	from := h.CaptureBefore.Add(-time.Duration(*p.LastChanceSeconds) * time.Second)
 	if now.Before(from) {
-		r.again(from)
+		r.again(from) // the order may be approved by then
 		return
 	}
-	r.LastChance = true
+	r.LastChance = r.LastChance || o.Status == OrderApproved
 }
 
 func (r *Review) again(at time.Time) {

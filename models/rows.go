@@ -102,7 +102,7 @@ func (o Order) Closing() bool {
 
 // Left is how much of the total no capture covers or is about to cover.
 func (o Order) Left() int64 {
-	return max(0, o.TotalAmountCents-o.LiveCents-(o.CapturedCents-o.RefundedCents))
+	return max(0, o.TotalAmountCents-o.LiveCents-max(0, o.CapturedCents-o.RefundedCents))
 }
 
 // Authorization is a hold at the gateway.

@@ -39,11 +39,12 @@ func (t Tempo) RecordTimeout() time.Duration { return t.Of(15 * time.Second) }
 func (t Tempo) ShutdownTimeout() time.Duration { return t.Budget() + t.RecordTimeout() }
 
 // RepublishAfter is how long a published, due row is left to its task before
-// the sweep publishes it again.
-func (t Tempo) RepublishAfter() time.Duration { return t.Of(60 * time.Second) }
+// the sweep publishes it again. It stays above DueGrace at every tempo.
+func (t Tempo) RepublishAfter() time.Duration { return max(t.Of(60*time.Second), 3*time.Second) }
 
-// DueGrace is how late a task may be for its row before the sweep steps in.
-func (t Tempo) DueGrace() time.Duration { return t.Of(10 * time.Second) }
+// DueGrace is how late a task may be for its row before the sweep steps in. It
+// is never under what Asynq's whole seconds and its checks need.
+func (t Tempo) DueGrace() time.Duration { return max(t.Of(10*time.Second), 2*time.Second) }
 
 // FlagUnknownAfter is how long an outcome may stay unknown before a person is told.
 func (t Tempo) FlagUnknownAfter() time.Duration { return t.Of(15 * time.Minute) }

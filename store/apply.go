@@ -59,6 +59,7 @@ type moveRow struct {
 	Look                 int             `json:"look"`
 	Unsent               int             `json:"unsent"`
 	UnsentProof          bool            `json:"unsent_proof"`
+	Sent                 bool            `json:"sent"`
 	Flag                 string          `json:"flag"`
 	ClearFlag            bool            `json:"clear_flag"`
 	Amount               *int64          `json:"amount"`
@@ -248,6 +249,7 @@ func (m Move) row(event models.Event) (moveRow, error) {
 		Wait: d.Wait.Microseconds(), Rotate: d.RotateKey, Replayed: d.Replayed,
 		Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
 		UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
+		Sent:        ev.Outcome != models.OutcomeNotSent && ev.Source == models.FromAnswer,
 		Flag:        d.Flag, ClearFlag: d.ClearFlag, Currency: o.CurrencyCode, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
 		GatewayTransactionID: clean(ev.GatewayTransactionID), RequestID: clean(ev.RequestID), Status: ev.Status,
 		Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),

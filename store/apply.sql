@@ -9,7 +9,7 @@ WITH m AS (
         id uuid, version bigint, order_id uuid, authorization_id uuid, capture_id uuid,
         event text, from_state text, to_state text, annotates boolean, was_live boolean, is_live boolean,
         actor text, reason text, evidence jsonb, outcome text,
-        wait bigint, rotate boolean, replayed boolean, try integer, look integer, unsent integer, unsent_proof boolean,
+        wait bigint, rotate boolean, replayed boolean, try integer, look integer, unsent integer, unsent_proof boolean, sent boolean,
         flag text, clear_flag boolean, amount bigint, lowered bigint, currency text, order_version bigint, order_total bigint,
         gateway_transaction_id text, request_id text, status integer, message text, error_code text, error_detail text, token text,
         asserted_by text, hold_close text, attempt bigint,
@@ -39,7 +39,7 @@ WITH m AS (
         key_epoch = o.key_epoch + m.rotate::integer,
         replayed = CASE WHEN m.annotates THEN o.replayed ELSE m.replayed END,
         sent_version = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL ELSE o.sent_version END,
-        last_sent_at = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL ELSE o.last_sent_at END,
+        last_sent_at = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL WHEN m.sent THEN now() ELSE o.last_sent_at END,
         look_first = m.event = 'hinted' OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
         lease_until = CASE WHEN m.annotates THEN o.lease_until END, lease_owner = CASE WHEN m.annotates THEN o.lease_owner END,
         next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' THEN now() WHEN m.annotates THEN o.next_at

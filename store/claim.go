@@ -72,6 +72,20 @@ const takeGuard = `g.paused_at IS NULL
 // that a send needs checked afresh.
 const sendGuard = `g.paused_at IS NULL AND o.version = want.version AND o.state = 'capturing' AND ?sendable`
 
+// lookedParts close the look that a send follows: its attempt, and the verdict
+// with what the gateway said.
+const lookedParts = `, looked AS (
+    INSERT INTO attempt_results (operation_id, version, outcome, status, error_code, request_id)
+    SELECT want.id, want.version, ?6, ?7, ?8, ?9 FROM want JOIN taken AS o ON o.id = want.id
+    ON CONFLICT DO NOTHING
+), judged AS (
+    INSERT INTO verdicts (id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours, theirs)
+    SELECT gen_random_uuid(), o.id, o.kind, o.order_id, ?10, ?11, 'sent again', o.state, ?4,
+           jsonb_build_object('state', 'capturing', 'version', want.version, 'amount_cents', o.amount_cents, 'currency_code', o.currency_code,
+                              'reference', o.gateway_reference), ?12::jsonb
+    FROM want JOIN taken AS o ON o.id = want.id
+)`
+
 const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amount_cents AS hold_cents,
        a.confirmed_cents AS hold_confirmed_cents, a.capture_before AS hold_before, a.closed_at IS NOT NULL AS hold_closed,
        a.multi_capture, COALESCE(c.gateway_transaction_id, '') AS capture_transaction,
@@ -81,12 +95,12 @@ const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amoun
 // claimStatement writes the statement for one kind. takes: from the open; else
 // from a claim that looked, to send.
 func (s *Store) claimStatement(kind models.Kind, takes bool) string {
-	guard, sends, looks := sendGuard, "true", "false"
+	guard, sends, looks, looked := sendGuard, "true", "false", lookedParts
 	if takes {
-		guard, sends = takeGuard, "(o.sent_version IS NULL AND NOT o.look_first)"
+		guard, sends, looked = takeGuard, "(o.sent_version IS NULL AND NOT o.look_first)", ""
 		looks = "(o.sent_version IS DISTINCT FROM o.version)" // of the row as it is after the update
 	}
-	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?looks", looks, "?facts", claimFacts).Replace(stripComments(claimSQL))
+	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?looked", looked, "?looks", looks, "?facts", claimFacts).Replace(stripComments(claimSQL))
 	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?columns", s.columns(models.Operation{}, "o")).Replace(sql)
 }
 
@@ -115,14 +129,16 @@ func (s *Store) columns(row any, alias string) string {
 // the process dies after the commit, the lease runs out and the sweep brings
 // the rows back, to be looked up first.
 func (s *Store) ClaimAll(ctx context.Context, kind models.Kind, ids []string, owner string) ([]Claim, error) {
-	return s.claim(ctx, kind, ids, make([]int64, len(ids)), owner, true)
+	return s.claim(ctx, kind, ids, make([]int64, len(ids)), owner, nil)
 }
 
 // ClaimSend turns a claim that looked, and found conclusively nothing, into one
-// that may send: a new version, a new lease, the intent committed. It returns
-// ErrStale when the row moved on or something now stands against sending.
-func (s *Store) ClaimSend(ctx context.Context, c Claim, owner string) (Claim, error) {
-	again, err := s.claim(ctx, c.Kind, []string{c.ID}, []int64{c.Version}, owner, false)
+// that may send: a new version, a new lease, the intent committed, and what the
+// look found beside it. It returns ErrStale when the row moved on or something
+// now stands against sending.
+func (s *Store) ClaimSend(ctx context.Context, look Outcome) (Claim, error) {
+	c := look.Claim
+	again, err := s.claim(ctx, c.Kind, []string{c.ID}, []int64{c.Version}, look.Worker, &look)
 	if err != nil {
 		return Claim{}, err
 	}
@@ -132,13 +148,21 @@ func (s *Store) ClaimSend(ctx context.Context, c Claim, owner string) (Claim, er
 	return again[0], nil
 }
 
-func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versions []int64, owner string, takes bool) ([]Claim, error) {
+// claim takes from the open, or after a look to send.
+func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versions []int64, owner string, look *Outcome) ([]Claim, error) {
+	args := []any{
+		pgdialect.Array(ids), pgdialect.Array(versions), s.tempo.Lease().Microseconds(), s.tempo.Budget().Microseconds(), owner,
+		(s.tempo.Lease() - s.tempo.Budget() - s.tempo.SendMargin()).Microseconds(),
+	}
+	if look != nil {
+		ev, d := look.Evidence, look.Decision
+		args = append(args, ev.Outcome.String(), ev.Status, clean(ev.ErrorCode), clean(ev.RequestID), d.Verdict, d.Rule, clean(string(ev.JSON())))
+	}
 	before := time.Now()
 	var claims []Claim
 	err := s.retry(ctx, func() error {
 		claims = nil
-		return s.query(ctx, nil, &claims, s.claimStatement(kind, takes), pgdialect.Array(ids), pgdialect.Array(versions),
-			s.tempo.Lease().Microseconds(), s.tempo.Budget().Microseconds(), owner)
+		return s.query(ctx, nil, &claims, s.claimStatement(kind, look == nil), args...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim %d %ss: %w", len(ids), kind, err)

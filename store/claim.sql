@@ -7,6 +7,9 @@
 -- against it) or one to look up (a row that may have been sent: the truth is
 -- wanted whatever stands against sending).
 --
+-- last_sent_at becomes the latest moment at which this claim may still begin a
+-- send; the outcome, once recorded, replaces it by the true one.
+--
 -- The order is not locked: a cancel or an edit touches the operation's own row
 -- too, and that row decides who came first.
 WITH want AS (
@@ -16,7 +19,7 @@ WITH want AS (
     SET state = 'capturing', version = o.version + 1,
         lease_until = now() + ?2 * interval '1 microsecond', lease_owner = ?4,
         sent_version = CASE WHEN ?sends THEN COALESCE(o.sent_version, o.version + 1) ELSE o.sent_version END,
-        last_sent_at = CASE WHEN ?sends THEN now() ELSE o.last_sent_at END,
+        last_sent_at = CASE WHEN ?sends THEN now() + ?5 * interval '1 microsecond' ELSE o.last_sent_at END,
         look_first = o.look_first AND NOT (?sends),
         chain_hash = step_hash(o.chain_hash, o.id, o.version + 1, 'claimed', '', 'capturing', o.amount_cents, o.currency_code,
                                ?4, o.gateway_reference || '_e' || o.key_epoch, now()),
@@ -32,7 +35,7 @@ WITH want AS (
     FROM taken AS o
 ), leased AS (
     UPDATE work AS w SET due_at = o.lease_until FROM taken AS o WHERE w.operation_id = o.id
-)
+)?looked
 SELECT ?columns, ?looks AS look, ?facts
 FROM taken AS o
 JOIN authorizations AS a ON a.id = o.authorization_id

@@ -110,7 +110,9 @@ func createStatement(kind models.Kind, columns string) string {
 	) SELECT * FROM made`
 }
 
-func transactionNumber(o models.Order) string { return fmt.Sprintf("%d/T/%03d", o.Number, o.Transactions) }
+func transactionNumber(o models.Order) string {
+	return fmt.Sprintf("%d/T/%03d", o.Number, o.Transactions)
+}
 
 func (n newOperation) nextSequence() int {
 	switch n.kind {

@@ -301,4 +301,3 @@ func (s *Store) accountOf(ctx context.Context, tx Tx, id string) (string, error)
 	err := s.one(ctx, tx, &slug, "payment gateway "+id, `SELECT slug FROM payment_gateways WHERE id = ?`, id)
 	return slug, err
 }
-

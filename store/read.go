@@ -28,6 +28,7 @@ type Filter struct {
 	OrderID         string
 	AuthorizationID string
 	CaptureID       string
+	Reference       string
 	State           models.State
 	Succeeded       *bool
 	NeedsAttention  *bool
@@ -50,6 +51,9 @@ func (f Filter) where() (string, []any) {
 			return "false AND o.mode = ?", []any{f.Mode}
 		}
 		add("o."+column+" = ?", id)
+	}
+	if f.Reference != "" {
+		add("o.reference = ?", f.Reference)
 	}
 	if f.State != "" {
 		add("o.state = ?", f.State)

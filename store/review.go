@@ -71,7 +71,7 @@ func (s *Store) reviewOf(ctx context.Context, tx Tx, orderID string, sw Sweep) (
 	if err != nil {
 		return models.Review{}, order, err
 	}
-	return models.ReviewOrder(order, captures, holds, method.Policy, sw.Now, sw.CancelAfter), order, nil
+	return models.ReviewOrder(order, captures, holds, method.Policy, s.tempo, sw.Now, sw.CancelAfter), order, nil
 }
 
 // review does what a closed, changed or expiring order still needs, in the
@@ -217,7 +217,7 @@ func (s *Store) CancelCapture(ctx context.Context, tx Tx, mode models.Mode, capt
 	case order.LiveOperations > 0:
 		return capture, busy("operation_under_way", "_cancel", "the order has an operation under way; wait for its outcome")
 	}
-	review := models.ReviewOrder(order, []models.Operation{capture}, nil, models.Policy{}, now, 0)
+	review := models.ReviewOrder(order, []models.Operation{capture}, nil, models.Policy{}, s.tempo, now, 0)
 	if !slices.ContainsFunc(review.Needs, func(n models.Need) bool { return n.CaptureID == capture.ID }) {
 		return capture, refuse("no_mismatch", "_cancel",
 			"the order is %s and its total is what the capture was made for; refund the capture instead", order.Status)

@@ -119,7 +119,7 @@ func Sweep(slot time.Time, timeout time.Duration) *asynq.Task {
 
 // seconds rounds up: Asynq cuts a time-out to whole seconds, and takes 0 for half an hour.
 func seconds(d time.Duration) time.Duration {
-	return max(time.Second, (d+time.Second-1).Truncate(time.Second))
+	return max(time.Second, (d + time.Second - 1).Truncate(time.Second))
 }
 
 // Announce puts our queues back into Asynq's index, which its client fills only

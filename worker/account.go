@@ -1,0 +1,164 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"golang.org/x/time/rate"
+
+	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/store"
+)
+
+// breakAfter is how many calls in a row must go unanswered to open the breaker.
+const breakAfter = 10
+
+// account is one gateway account as this process uses it: adapter, circuit
+// breaker and pace. A breaker that is open, like a limit that is reached, defers:
+// it never fails a capture.
+type account struct {
+	slug    string
+	gateway gateway.Gateway
+	caps    gateway.Capabilities
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	limiter *rate.Limiter
+	store   *store.Store
+	tempo   models.Tempo
+	log     *slog.Logger
+
+	mu        sync.Mutex
+	notBefore time.Time // set by the gateway's own throttling
+}
+
+func newAccount(slug string, g gateway.Gateway, perSecond float64, s *store.Store, log *slog.Logger) *account {
+	limit := rate.Inf
+	if perSecond > 0 {
+		limit = rate.Limit(perSecond)
+	}
+	return &account{
+		slug: slug, gateway: g, caps: g.Capabilities(), limiter: rate.NewLimiter(limit, max(1, int(perSecond))), store: s, tempo: s.Tempo(), log: log,
+		breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+			Name: slug, Timeout: s.Tempo().Of(time.Minute), ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
+		}),
+	}
+}
+
+// errUnanswered counts against the breaker: the gateway did not answer.
+var errUnanswered = errors.New("unanswered")
+
+// admit says whether a call may be made now; else how long to wait, and why.
+func (a *account) admit(ctx context.Context) (wait time.Duration, why string) {
+	switch a.breaker.State() {
+	case gobreaker.StateOpen:
+		return a.tempo.Of(30 * time.Second), "the gateway does not answer: its circuit breaker is open"
+	case gobreaker.StateHalfOpen:
+		if err := a.halfOpen(ctx); err != nil {
+			return a.tempo.Of(30 * time.Second), "the gateway does not answer: its circuit breaker is half open"
+		}
+	}
+	return a.pace()
+}
+
+// pace says how long the account's own rhythm wants a call to wait, and why.
+func (a *account) pace() (wait time.Duration, why string) {
+	a.mu.Lock()
+	wait = time.Until(a.notBefore)
+	a.mu.Unlock()
+	if wait > 0 {
+		return wait, "the gateway asked to slow down"
+	}
+	reservation := a.limiter.Reserve()
+	if wait = reservation.Delay(); wait > 0 {
+		reservation.Cancel()
+		return wait, "the account's rate limit is reached"
+	}
+	return 0, ""
+}
+
+// halfOpen tries the gateway with a call that moves nothing. One goroutine at a
+// time gets to: the breaker turns the others away.
+func (a *account) halfOpen(ctx context.Context) error {
+	done, err := a.breaker.Allow()
+	if err != nil {
+		return err
+	}
+	err = a.probe(ctx)
+	done(err)
+	if err != nil {
+		return err
+	}
+	a.log.InfoContext(ctx, "gateway answers again", "gateway", a.slug)
+	return a.store.WakeGateway(ctx, a.slug)
+}
+
+func (a *account) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.tempo.Budget())
+	defer cancel()
+	return a.gateway.Probe(ctx)
+}
+
+// call makes the operation's one call.
+func (a *account) call(ctx context.Context, r gateway.Request) models.Evidence {
+	ev := a.guarded(func() models.Evidence {
+		switch r.Kind {
+		case models.Refund:
+			return a.gateway.Refund(ctx, r)
+		case models.Void:
+			return a.gateway.Void(ctx, r)
+		}
+		return a.gateway.Capture(ctx, r)
+	})
+	ev.Source = models.FromAnswer
+	if ev.Class == models.ClassThrottled {
+		a.slowDown(ev.RetryAfter)
+	}
+	return ev
+}
+
+// lookUp asks what became of it. Where the breaker is open, or the account's
+// pace does not allow it, nothing is asked, and nothing is known.
+func (a *account) lookUp(ctx context.Context, r gateway.Request) models.Evidence {
+	if a.breaker.State() == gobreaker.StateHalfOpen {
+		if err := a.halfOpen(ctx); err != nil {
+			return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNotSent, Message: "the gateway does not answer: its circuit breaker is half open"}
+		}
+	}
+	if wait, why := a.pace(); why != "" {
+		return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNotSent, RetryAfter: wait, Message: why}
+	}
+	ev := a.guarded(func() models.Evidence { return a.gateway.LookUp(ctx, r) })
+	ev.Source = models.FromLookUp
+	if ev.Class == models.ClassThrottled {
+		a.slowDown(ev.RetryAfter)
+	}
+	return ev
+}
+
+// guarded runs a call under the breaker. What the breaker does not let through
+// has not left.
+func (a *account) guarded(fn func() models.Evidence) models.Evidence {
+	done, err := a.breaker.Allow()
+	if err != nil {
+		return models.Evidence{Outcome: models.OutcomeNotSent, Message: "the gateway does not answer: its circuit breaker is open"}
+	}
+	ev := fn()
+	if ev.Status == 0 && (ev.Outcome == models.OutcomeLost || ev.Outcome == models.OutcomeNotSent) || ev.Status >= 500 {
+		done(errUnanswered)
+	} else {
+		done(nil)
+	}
+	return ev
+}
+
+func (a *account) slowDown(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if until := time.Now().Add(max(d, a.tempo.Of(time.Second))); until.After(a.notBefore) {
+		a.notBefore = until
+	}
+}

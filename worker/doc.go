@@ -1,0 +1,16 @@
+// Package worker is the Asynq side: it takes tasks from Redis and turns open
+// work in Postgres into gateway calls, one claim at a time.
+//
+// Read operate.go first: claim, look, send, record is the whole job, and says at
+// each step what a crash there means. The rest stands around it:
+//
+//   - account.go: one gateway account: its adapter, breaker and pace;
+//   - server.go: Asynq's server, retries and shutdown;
+//   - forward.go: the operator's look;
+//   - sweep.go: the scheduled reconciliation;
+//   - deliver.go: outgoing webhooks;
+//   - metrics.go: what Prometheus sees.
+//
+// The package makes no new work by itself: what follows from an outcome is a
+// row in the store, and the relay publishes it.
+package worker

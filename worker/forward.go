@@ -1,0 +1,158 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/store"
+)
+
+// Forward looks an operation up at the gateway at an operator's word, and
+// records with proof that it succeeded there. It moves no money.
+//
+// An open operation is looked up inside a claim, like any other look; when the
+// gateway conclusively has nothing the claim goes back and the refusal says
+// not_found_at_gateway. One that was given up is looked up as well, and a late
+// success recorded. A refusal is a *store.Refusal.
+func (r *Runner) Forward(ctx context.Context, mode models.Mode, kind models.Kind, id, actor, reason string) (models.Decision, error) {
+	op, err := r.store.Operation(ctx, mode, kind, id)
+	if err != nil {
+		return models.Decision{}, err
+	}
+	if op.State == models.Succeeded || op.State == models.Reset {
+		return models.Decision{}, &store.Refusal{Rule: "already_succeeded", Field: "_forward", Detail: fmt.Sprintf("the %s is %s already", kind, op.State)}
+	}
+	if !op.State.Live() {
+		return r.forwardEnded(ctx, op, actor, reason)
+	}
+	if op.State != models.Capturing {
+		if err := r.store.Hint(ctx, nil, op, actor, "forward by hand: "+reason); err != nil {
+			return models.Decision{}, changed(kind)
+		}
+	}
+	claims, err := r.store.ClaimAll(ctx, kind, []string{id}, actor)
+	if err != nil {
+		return models.Decision{}, err
+	}
+	if len(claims) == 0 {
+		return models.Decision{}, changed(kind)
+	}
+	return r.forwardOpen(ctx, claims[0], actor)
+}
+
+func changed(kind models.Kind) error {
+	return &store.Refusal{Rule: "operation_under_way", Field: "_forward", Busy: true, Detail: fmt.Sprintf("the %s is being worked on right now; ask again in a minute", kind)}
+}
+
+func (r *Runner) forwardOpen(ctx context.Context, c store.Claim, actor string) (models.Decision, error) {
+	a, ok := r.accounts[c.Account]
+	if !ok {
+		_ = r.release(ctx, c, "no adapter is configured for "+c.Account, 0)
+		return models.Decision{}, noAdapter(c.Account)
+	}
+	ev, d := r.look(ctx, a, c)
+	if d.Send { // an operator's look never sends: the row's own task does
+		d = models.Decision{Event: models.NotSent, Verdict: models.Retry, Replayed: c.Replayed, Rule: d.Rule}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.tempo.RecordTimeout())
+	defer cancel()
+	if err := r.ledger.Record(ctx, store.Outcome{Claim: c, Evidence: ev, Decision: d, Worker: actor, LogVerdict: true}); err != nil {
+		return d, err
+	}
+	return d, forwardRefusal(c.Kind, ev, d)
+}
+
+// forwardRefusal explains a look that did not prove success.
+func forwardRefusal(kind models.Kind, ev models.Evidence, d models.Decision) error {
+	switch {
+	case d.Event == models.Confirmed:
+		return nil
+	case d.Verdict == models.AmountConflict || d.Verdict == models.Duplicate:
+		return &store.Refusal{Rule: string(d.Verdict), Field: "_forward", Detail: d.Rule}
+	case ev.Outcome == models.OutcomeNone && d.Event != models.Lost, ev.Outcome == models.OutcomeRefused, ev.Outcome == models.OutcomeDeclined:
+		return &store.Refusal{Rule: "not_found_at_gateway", Field: "_forward", Detail: fmt.Sprintf("the gateway has no such %s: %s", kind, d.Rule)}
+	}
+	return &store.Refusal{
+		Rule: "inconclusive", Field: "_forward", Busy: true,
+		Detail: fmt.Sprintf("the gateway could not tell: %s; it is looked up again at %s", d.Rule, time.Now().Add(d.Wait).UTC().Format(time.RFC3339)),
+	}
+}
+
+func noAdapter(account string) error {
+	return &store.Refusal{Rule: "gateway_not_configured", Field: "_forward", Detail: "no adapter is configured for the gateway account " + account}
+}
+
+// forwardEnded looks for a late success of an operation that was given up.
+func (r *Runner) forwardEnded(ctx context.Context, op models.Operation, actor, reason string) (models.Decision, error) {
+	req, slug, err := r.describe(ctx, op)
+	if err != nil {
+		return models.Decision{}, err
+	}
+	a, ok := r.accounts[slug]
+	if !ok {
+		return models.Decision{}, noAdapter(slug)
+	}
+	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
+	defer cancel()
+	ev := a.lookUp(call, req)
+	if ev.Outcome != models.OutcomeConfirmed {
+		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Rule: "it is " + string(op.State) + " here, and " + ev.Outcome.String() + " there"})
+	}
+	d, err := r.store.Observe(ctx, store.Observation{Kind: op.Kind, ID: op.ID, Evidence: ev, Actor: actor, Reason: "forward by hand: " + reason})
+	if err != nil {
+		return d, err
+	}
+	if d.Event != models.Confirmed {
+		return d, forwardRefusal(op.Kind, ev, d)
+	}
+	return d, nil
+}
+
+// describe is [request] for an operation that is not claimed.
+func (r *Runner) describe(ctx context.Context, op models.Operation) (gateway.Request, string, error) {
+	hold, err := r.store.Authorization(ctx, op.Mode, op.AuthorizationID)
+	if err != nil {
+		return gateway.Request{}, "", err
+	}
+	g, err := r.store.GatewayByID(ctx, op.PaymentGatewayID)
+	if err != nil {
+		return gateway.Request{}, "", err
+	}
+	asked := map[models.Kind]int{models.Capture: hold.CaptureSequence, models.Refund: hold.RefundSequence, models.Void: hold.VoidSequence}[op.Kind]
+	c := store.Claim{Operation: op, Hold: hold.GatewayTransactionID, HoldCents: hold.AmountCents, MultiCapture: hold.MultiCapture, Asked: asked}
+	if op.CaptureID != nil {
+		capture, err := r.store.Operation(ctx, op.Mode, models.Capture, *op.CaptureID)
+		if err != nil {
+			return gateway.Request{}, "", err
+		}
+		c.Capture = capture.GatewayTransactionID
+	}
+	return request(c), g.Slug, nil
+}
+
+// Inspect asks the gateway about an operation without claiming or changing
+// anything: what a dry run shows.
+func (r *Runner) Inspect(ctx context.Context, mode models.Mode, kind models.Kind, id string) (models.Evidence, models.Decision, error) {
+	op, err := r.store.Operation(ctx, mode, kind, id)
+	if err != nil {
+		return models.Evidence{}, models.Decision{}, err
+	}
+	req, slug, err := r.describe(ctx, op)
+	if err != nil {
+		return models.Evidence{}, models.Decision{}, err
+	}
+	a, ok := r.accounts[slug]
+	if !ok {
+		return models.Evidence{}, models.Decision{}, noAdapter(slug)
+	}
+	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
+	defer cancel()
+	ev := a.lookUp(call, req)
+	as := op
+	as.State = models.Capturing // as the claim would judge it
+	facts := models.Facts{Tempo: r.tempo, Now: time.Now(), Fenced: true, MaySend: true, NoneConclusive: true, HoldLeftConfirmed: req.HoldCents, ReplaysErrors: a.caps.ReplaysErrors}
+	return ev, models.Judge(as, ev, facts), nil
+}

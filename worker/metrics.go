@@ -1,0 +1,130 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/store"
+)
+
+// metrics are what a worker process counts itself.
+type metrics struct {
+	verdicts  *prometheus.CounterVec
+	lastSweep prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	return &metrics{
+		verdicts: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "capstan_verdicts_total", Help: "Verdicts of sweeps, by verdict.",
+		}, []string{"verdict"}),
+		lastSweep: f.NewGauge(prometheus.GaugeOpts{
+			Name: "capstan_sweep_last_success_timestamp_seconds", Help: "When this process last finished a sweep.",
+		}),
+	}
+}
+
+func (m *metrics) swept(r store.SweepReport, now time.Time) {
+	for verdict, n := range r.Counts {
+		m.verdicts.WithLabelValues(string(verdict)).Add(float64(n))
+	}
+	m.lastSweep.Set(float64(now.Unix()))
+}
+
+// Transitions counts and returns the observer of every step that operations
+// make in this process, for store.Options.OnMove.
+func Transitions(reg prometheus.Registerer) func(store.Moved) {
+	moves := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+		Name: "capstan_transitions_total", Help: "Steps of operations, by kind, event and resulting state.",
+	}, []string{"kind", "event", "state"})
+	return func(m store.Moved) { moves.WithLabelValues(string(m.Kind), string(m.Event), string(m.State)).Inc() }
+}
+
+// Collector measures open work and queues whenever Prometheus asks. Its cost
+// follows open work.
+type Collector struct {
+	store     *store.Store
+	inspector *asynq.Inspector
+
+	open, oldest, flagged, unpublished, inbox, queued, latency *prometheus.Desc
+}
+
+// NewCollector returns a collector over the ledger and Asynq's queues.
+func NewCollector(s *store.Store, i *asynq.Inspector) *Collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return &Collector{
+		store: s, inspector: i,
+		open:        desc("capstan_open_operations", "Operations without an outcome.", "kind"),
+		oldest:      desc("capstan_oldest_open_seconds", "Age of the oldest operation without an outcome.", "kind"),
+		flagged:     desc("capstan_flagged_operations", "Open operations that wait for a person.", "kind"),
+		unpublished: desc("capstan_unpublished", "Open operations that Redis was not told of."),
+		inbox:       desc("capstan_inbox_pending", "Webhooks that arrived and are not applied yet."),
+		queued:      desc("asynq_queue_size", "Tasks in Asynq, by queue and state.", "queue", "state"),
+		latency:     desc("asynq_queue_latency_seconds", "Age of the oldest pending task.", "queue"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.open, c.oldest, c.flagged, c.unpublished, c.inbox, c.queued, c.latency} {
+		ch <- d
+	}
+}
+
+// collectTimeout keeps a slow database from blocking a scrape.
+const collectTimeout = 5 * time.Second
+
+// Collect implements prometheus.Collector. What cannot be measured is left out:
+// a missing series is what the alerts look for.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	if gauges, inbox, err := c.store.Gauges(ctx); err == nil {
+		c.collectOpen(ch, gauges)
+		ch <- prometheus.MustNewConstMetric(c.inbox, prometheus.GaugeValue, float64(inbox))
+	}
+	queues, err := c.inspector.Queues()
+	if err != nil {
+		return
+	}
+	for _, name := range queues {
+		c.collectQueue(ch, name)
+	}
+}
+
+func (c *Collector) collectOpen(ch chan<- prometheus.Metric, gauges []store.Gauge) {
+	byKind := map[models.Kind]store.Gauge{}
+	unpublished := int64(0)
+	for _, g := range gauges {
+		byKind[g.Kind] = g
+		unpublished += g.Unpublished
+	}
+	for _, kind := range models.Kinds { // a kind with nothing open is a zero, not a gap
+		g := byKind[kind]
+		ch <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, float64(g.Open), string(kind))
+		ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, g.OldestSeconds, string(kind))
+		ch <- prometheus.MustNewConstMetric(c.flagged, prometheus.GaugeValue, float64(g.Flagged), string(kind))
+	}
+	ch <- prometheus.MustNewConstMetric(c.unpublished, prometheus.GaugeValue, float64(unpublished))
+}
+
+func (c *Collector) collectQueue(ch chan<- prometheus.Metric, name string) {
+	info, err := c.inspector.GetQueueInfo(name)
+	if err != nil {
+		return
+	}
+	for state, n := range map[string]int{
+		"pending": info.Pending, "active": info.Active, "scheduled": info.Scheduled, "retry": info.Retry, "archived": info.Archived,
+	} {
+		ch <- prometheus.MustNewConstMetric(c.queued, prometheus.GaugeValue, float64(n), name, state)
+	}
+	ch <- prometheus.MustNewConstMetric(c.latency, prometheus.GaugeValue, info.Latency.Seconds(), name)
+}
