@@ -1,0 +1,87 @@
+// Package sandbox is a payment gateway with a book of its own. It speaks
+// Stripe's wire, well enough for Stripe's SDKs, and can be told to fail in
+// every way a real gateway fails. Development, demos, tests and benchmarks run
+// against it.
+//
+// # The book
+//
+// What the sandbox booked stands in an append-only file of JSON lines that is
+// flushed to disk before the answer goes out, and is read again at the next
+// start: killed at any moment, it knows afterwards exactly what it had booked,
+// and answers a repeated idempotency key as before. At booking time it checks
+// that a hold is never captured beyond its amount; if it would be, it refuses,
+// logs an error, and writes a violation into the book. GET /_sandbox/book lists
+// everything, ?hold=pi_… one hold.
+//
+// # The wire
+//
+// POST and GET /v1/payment_intents, GET and POST /v1/payment_intents/{id} and
+// its /confirm, /capture and /cancel, POST and GET /v1/refunds, GET
+// /v1/refunds/{id}, GET /v1/charges/{id}, GET /v1/balance. Any secret key
+// (sk_… or rk_…) is good; test and live keys do not see each other's objects.
+// The first answer under an Idempotency-Key is repeated for 24 hours with
+// Idempotent-Replayed: true, errors and a 500 included; other parameters under
+// the key are an idempotency_error, a second request while the first runs is a
+// 409; what fails validation is not kept.
+//
+// # Faults
+//
+// For one hold: metadata[fault] of its PaymentIntent. For the whole sandbox:
+// PUT /_sandbox/fault with {"fault":"charge_then_drop","times":3,"call":
+// "capture","probability":0.1}; with "hold":"pi_…" for one hold after the fact.
+// DELETE clears. GET shows. The hold's own faults come first.
+//
+// A fault is a list, separated by commas, of steps
+//
+//	[call.]mode[=value][:times]
+//
+// A call takes the first step that fits it and has times left. The call is
+// capture, refund, cancel, look_up, webhook or any (capture, refund and
+// cancel); without it a step fits every call its mode makes sense for. Times is a number or
+// * for always; without it transient modes happen once, and decline,
+// decline_hard, expired and the webhook modes always. "ok:2,charge_then_drop"
+// lets two calls pass and breaks the third.
+//
+//	ok                   nothing
+//	decline              402 card_error insufficient_funds, nothing booked
+//	decline_hard         402 card_error stolen_card, nothing booked
+//	expired              the hold is released first, as at the end of its life
+//	drop_before          connection closed, nothing booked
+//	charge_then_drop     booked, connection closed without an answer
+//	charge_then_rst      booked, connection reset
+//	charge_then_500      booked, 500 answered, and repeated for the key
+//	charge_then_502html  booked, an HTML page with 502 from something in between
+//	charge_then_hang     booked, no answer until the caller gives up
+//	truncated            booked, half an answer
+//	empty200             booked, 200 without a body
+//	hang                 nothing booked, no answer until the caller gives up
+//	book_after=30s       connection closed now, booked later
+//	sticky_500           500, nothing booked, and repeated for the key
+//	500_unbooked         500, nothing booked, not repeated
+//	amnesia              the idempotency key is forgotten before the call
+//	409_in_progress      409 idempotency_key_in_use, nothing booked
+//	429[=seconds]        429 with Retry-After, nothing booked
+//	lock_timeout         429 lock_timeout, nothing booked
+//	401                  401, nothing booked
+//	wrong_amount[=n]     booked with another amount
+//	wrong_currency       booked in another currency
+//	partial              booked with half the amount
+//	lookup_404           reading answers 404
+//	lookup_500           reading answers 500
+//	lookup_stale         reading answers what was true before the last change
+//	webhook_delay=5s     events go out later
+//	webhook_dup=3        each event goes out so many times
+//	webhook_reorder      the events of one change go out last first, apart
+//	webhook_drop         events are not sent
+//	webhook_forged       a forged event with a bad signature goes out before each
+//	webhook_old_secret   events are signed with the endpoint's old secret
+//	webhook_before_answer  events are delivered before the call is answered
+//
+// # Webhooks
+//
+// Events go to the configured endpoints, signed as Stripe signs, retried, and
+// in order per hold unless a fault says otherwise. PUT /_sandbox/webhooks
+// [{"url":"…","secret":"…"}] changes the endpoints; POST
+// /_sandbox/webhooks/flush sends what waits and returns when nothing does.
+// POST /_sandbox/expire?hold=pi_… ends a hold at once.
+package sandbox
