@@ -1,0 +1,154 @@
+package commercelayer
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/capstan-pay/capstan/api"
+	"github.com/capstan-pay/capstan/enqueuer"
+	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/store"
+)
+
+// Account says which payment gateway serves a payment source type. With an
+// account of each mode, a source type is there twice.
+type Account struct {
+	// SourceType is Commerce Layer's word: stripe_payments.
+	SourceType string
+	Slug       string
+	// MultiCapture: the gateway lets one hold be captured several times.
+	MultiCapture bool
+}
+
+// Forward is worker.Runner.Forward: it looks an operation up at the gateway and
+// records with proof that it succeeded there.
+type Forward func(ctx context.Context, mode models.Mode, kind models.Kind, id, actor, reason string) (models.Decision, error)
+
+// Config is what the dialect needs.
+type Config struct {
+	Store    *store.Store
+	Enqueuer *enqueuer.Enqueuer
+	Forward  Forward
+	Accounts []Account
+	// PublicURL is what links begin with: https://capstan.example. Empty takes
+	// the host of each request.
+	PublicURL string
+	// RefuseCaptures makes POST /api/captures 405, as Commerce Layer has it today.
+	RefuseCaptures bool
+	Now            func() time.Time
+}
+
+// API is the dialect. It is safe for concurrent use.
+type API struct {
+	store          *store.Store
+	enqueuer       *enqueuer.Enqueuer
+	forward        Forward
+	accounts       []Account
+	publicURL      string
+	refuseCaptures bool
+	now            func() time.Time
+
+	orderType, holdType, captureType, refundType, voidType *resourceType
+	methodType, verdictType, reconciliationType            *resourceType
+}
+
+// New returns the dialect.
+func New(c Config) *API {
+	a := &API{
+		store: c.Store, enqueuer: c.Enqueuer, forward: c.Forward, accounts: c.Accounts, publicURL: c.PublicURL,
+		refuseCaptures: c.RefuseCaptures, now: c.Now,
+	}
+	a.orderType, a.holdType, a.methodType = a.orderResource(), a.holdResource(), a.methodResource()
+	a.captureType, a.refundType, a.voidType = a.operationResource(models.Capture), a.operationResource(models.Refund), a.operationResource(models.Void)
+	a.verdictType, a.reconciliationType = a.verdictResource(), a.reconciliationResource()
+	return a
+}
+
+// Dialect is the table of routes.
+func (a *API) Dialect() api.Dialect {
+	d := api.Dialect{Name: "commercelayer", Refuse: refuse}
+	add := func(method, pattern string, scope api.Scope, h api.Handler) {
+		d.Routes = append(d.Routes, api.Route{Method: method, Pattern: pattern, Scope: scope, Handle: h})
+	}
+	read := func(t *resourceType, list func(*call) error) {
+		add(http.MethodGet, "/api/"+t.name, api.ScopeRead, a.reading(list))
+		add(http.MethodGet, "/api/"+t.name+"/{id}", api.ScopeRead, a.reading(func(c *call) error { return c.show(t) }))
+		for _, rel := range t.relations {
+			add(http.MethodGet, "/api/"+t.name+"/{id}/"+rel.name, api.ScopeRead, a.related(t, rel))
+			add(http.MethodGet, "/api/"+t.name+"/{id}/relationships/"+rel.name, api.ScopeRead, a.linked(t, rel))
+		}
+	}
+	make := func(t *resourceType, scope api.Scope, h func(*call) error) {
+		add(http.MethodPost, "/api/"+t.name, scope, a.reading(h))
+	}
+	change := func(t *resourceType, scope api.Scope, h func(*call) error) {
+		add(http.MethodPatch, "/api/"+t.name+"/{id}", scope, a.reading(h))
+	}
+
+	read(a.methodType, (*call).listMethods)
+	make(a.methodType, api.ScopeAdmin, (*call).createMethod)
+	change(a.methodType, api.ScopeAdmin, (*call).changeMethod)
+
+	read(a.orderType, (*call).listOrders)
+	make(a.orderType, api.ScopeOperate, (*call).createOrder)
+	change(a.orderType, api.ScopeOperate, (*call).changeOrder)
+
+	read(a.holdType, func(c *call) error { return c.listHolds("") })
+	make(a.holdType, api.ScopeOperate, (*call).createHold)
+	change(a.holdType, api.ScopeOperate, (*call).changeHold)
+
+	for kind, t := range map[models.Kind]*resourceType{models.Capture: a.captureType, models.Refund: a.refundType, models.Void: a.voidType} {
+		read(t, func(c *call) error { return c.listOperations(kind, store.Filter{}) })
+		change(t, api.ScopeOperate, func(c *call) error { return c.changeOperation(kind) })
+	}
+	if !a.refuseCaptures {
+		make(a.captureType, api.ScopeOperate, (*call).createCapture)
+	}
+
+	read(a.verdictType, (*call).listVerdicts)
+	read(a.reconciliationType, (*call).listReconciliations)
+	return d
+}
+
+// refuse words problems as Commerce Layer does: what a token may not do is 401.
+func refuse(w http.ResponseWriter, r *http.Request, problems []*api.Problem) {
+	if p := problems[0]; p.Status == http.StatusForbidden && p.Code == api.CodeUnauthorized {
+		worded := *p
+		worded.Status = http.StatusUnauthorized
+		problems = []*api.Problem{&worded}
+	}
+	api.RefuseJSONAPI(w, r, problems)
+}
+
+// reading wraps a handler of this dialect.
+func (a *API) reading(h func(*call) error) api.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if problem := acceptable(r); problem != nil {
+			return problem
+		}
+		return h(a.call(w, r))
+	}
+}
+
+// show answers GET /api/{type}/{id}.
+func (c *call) show(t *resourceType) error {
+	q, err := readQuery(c.Request, t, false)
+	if err != nil {
+		return err
+	}
+	r, err := t.find(c, c.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return c.one(http.StatusOK, t, r, q)
+}
+
+// again reads a resource anew after a change, and answers with it.
+func (c *call) again(status int, t *resourceType, id string) error {
+	r, err := t.find(c, id)
+	if err != nil {
+		return err
+	}
+	return c.one(status, t, r, query{})
+}

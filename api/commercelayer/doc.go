@@ -1,0 +1,23 @@
+// Package commercelayer speaks Commerce Layer's JSON:API, so that clients and
+// SDKs written for it work here: captures, authorizations, refunds, voids,
+// orders and payment methods with their trigger attributes (_approve, _capture,
+// _forward, …), and Capstan's own verdicts and reconciliations in the same shape.
+//
+// It parses and renders; it decides nothing. Every change goes through package
+// enqueuer, every refusal comes from the ledger and is told with its rule as the
+// code and the attribute as the pointer.
+//
+// What differs from Commerce Layer, on purpose:
+//
+//   - a trigger that is refused answers 422 with the rule, never a silent 200;
+//   - an unknown attribute is an error that names it;
+//   - POST /api/captures makes a manual capture for relationships.order.
+//
+// Where to look:
+//
+//   - api.go: the table of routes, made from the resource types;
+//   - document.go, input.go: from a body to checked values, every fault named;
+//   - query.go: pages, sorting, filters and includes from allow-lists;
+//   - resource.go: the shape of answers; relations.go: links, includes, nested paths;
+//   - one file per resource.
+package commercelayer

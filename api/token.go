@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/models"
+)
+
+// Token is a static bearer token.
+type Token struct {
+	// Name stands in logs and in the history of what the token did. It is no secret.
+	Name   string
+	Secret gateway.Secret
+	Scope  Scope
+	Mode   models.Mode
+}
+
+// Caller is who sent a request.
+type Caller struct {
+	Name  string
+	Scope Scope
+	Mode  models.Mode
+}
+
+// Actor is the caller's name as the history keeps it.
+func (c Caller) Actor() string { return "api:" + c.Name }
+
+type contextKey int
+
+const (
+	callerKey contextKey = iota
+	requestKey
+)
+
+// CallerOf returns who sent the request; the zero Caller on a route without a token.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey).(Caller)
+	return c
+}
+
+// maxToken bounds what is hashed.
+const maxToken = 512
+
+// keyring finds a token by what a request presents. It keeps hashes only.
+type keyring struct {
+	hashes  [][sha256.Size]byte
+	callers []Caller
+}
+
+func newKeyring(tokens []Token) (keyring, error) {
+	var k keyring
+	var errs []error
+	for _, t := range tokens {
+		secret := t.Secret.Reveal()
+		switch {
+		case t.Name == "":
+			errs = append(errs, errors.New("a token has no name"))
+		case secret == "" || len(secret) > maxToken || strings.ContainsAny(secret, " \t\r\n"):
+			errs = append(errs, fmt.Errorf("token %s: must have 1 to %d characters and no blanks", t.Name, maxToken))
+		case t.Scope < ScopeRead || t.Scope > ScopeAdmin:
+			errs = append(errs, fmt.Errorf("token %s: its scope must be read, operate or admin", t.Name))
+		case t.Mode != models.Test && t.Mode != models.Live:
+			errs = append(errs, fmt.Errorf("token %s: its mode must be test or live, not %q", t.Name, t.Mode))
+		}
+		hash := sha256.Sum256([]byte(secret))
+		for i, there := range k.hashes {
+			if there == hash {
+				errs = append(errs, fmt.Errorf("tokens %s and %s are the same", k.callers[i].Name, t.Name))
+			}
+		}
+		k.hashes = append(k.hashes, hash)
+		k.callers = append(k.callers, Caller{Name: t.Name, Scope: t.Scope, Mode: t.Mode})
+	}
+	return k, errors.Join(errs...)
+}
+
+// find compares with every token, always, so that its time tells nothing.
+func (k keyring) find(presented string) (Caller, bool) {
+	hash := sha256.Sum256([]byte(presented))
+	found := -1
+	for i := range k.hashes {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(hash[:], k.hashes[i][:]), i, found)
+	}
+	if found < 0 {
+		return Caller{}, false
+	}
+	return k.callers[found], true
+}
+
+// authenticate returns who sends the request, or a 401.
+func (k keyring) authenticate(r *http.Request) (Caller, *Problem) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return Caller{}, &Problem{
+			Status: http.StatusUnauthorized, Code: CodeUnauthorized, Title: "Unauthorized",
+			Detail: "send the header Authorization: Bearer with an access token",
+		}
+	}
+	invalid := &Problem{Status: http.StatusUnauthorized, Code: CodeInvalidToken, Title: "Invalid token", Detail: "the access token is not valid"}
+	scheme, presented, ok := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || presented == "" || len(presented) > maxToken {
+		return Caller{}, invalid
+	}
+	caller, ok := k.find(presented)
+	if !ok {
+		return Caller{}, invalid
+	}
+	return caller, nil
+}
+
+// forbidden is the answer to a token whose scope is too small.
+func forbidden(c Caller, need Scope) *Problem {
+	return &Problem{
+		Status: http.StatusForbidden, Code: CodeUnauthorized, Title: "Unauthorized",
+		Detail: fmt.Sprintf("this needs a token of scope %s; %s has scope %s", need, c.Name, c.Scope),
+	}
+}

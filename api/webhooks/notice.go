@@ -1,0 +1,56 @@
+package webhooks
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/models"
+)
+
+// stored is how a gateway's notice lies in the inbox: what its adapter read when
+// it was verified, beside the message itself. It is not parsed again: by the
+// time it is applied its signature may be too old, or its secret retired.
+type stored struct {
+	EventID   string         `json:"event_id"`
+	Type      string         `json:"type"`
+	At        time.Time      `json:"at"`
+	Live      bool           `json:"live"`
+	Hold      string         `json:"hold,omitempty"`
+	Kind      models.Kind    `json:"kind,omitempty"`
+	Reference string         `json:"reference,omitempty"`
+	Evidence  storedEvidence `json:"evidence"`
+	// Message is the body as it came, for people.
+	Message []byte `json:"message"`
+}
+
+// storedEvidence has the outcome as a word.
+type storedEvidence struct {
+	models.Evidence
+	Outcome string `json:"outcome"`
+}
+
+func wrap(n gateway.Notice, body []byte) ([]byte, error) {
+	return json.Marshal(stored{
+		EventID: n.EventID, Type: n.Type, At: n.At, Live: n.Live, Hold: n.Hold, Kind: n.Kind, Reference: n.Reference,
+		Evidence: storedEvidence{n.Evidence, n.Evidence.Outcome.String()}, Message: body,
+	})
+}
+
+func unwrap(raw []byte) (gateway.Notice, error) {
+	var s stored
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return gateway.Notice{}, fmt.Errorf("read the stored notice: %w", err)
+	}
+	n := gateway.Notice{
+		EventID: s.EventID, Type: s.Type, At: s.At, Live: s.Live, Hold: s.Hold, Kind: s.Kind, Reference: s.Reference, Evidence: s.Evidence.Evidence,
+	}
+	n.Evidence.Outcome = models.OutcomeLost // a word nobody knows proves nothing
+	for _, o := range models.Outcomes {
+		if o.String() == s.Evidence.Outcome {
+			n.Evidence.Outcome = o
+		}
+	}
+	return n, nil
+}

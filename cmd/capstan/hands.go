@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/capstan-pay/capstan/config"
+)
+
+// hands are the operator's commands. They go over the API, so that they obey
+// the same rules and leave the same evidence as any client.
+func hands(ctx context.Context, cli config.CLI, command string, stdout io.Writer) error {
+	c := cli.Captures
+	switch command {
+	case "captures list":
+		return listCaptures(ctx, c, stdout)
+	case "captures show":
+		return showCapture(ctx, c.Remote, c.Show.ID, stdout)
+	case "captures forward":
+		return triggerCapture(ctx, c.Remote, c.Forward.ID, map[string]any{"_forward": true}, stdout)
+	case "captures cancel":
+		return triggerCapture(ctx, c.Remote, c.Cancel.ID, map[string]any{"_cancel": true}, stdout)
+	case "captures refund":
+		attributes := map[string]any{"_refund": true}
+		if c.Refund.Amount > 0 {
+			attributes["_refund_amount_cents"] = c.Refund.Amount
+		}
+		return triggerCapture(ctx, c.Remote, c.Refund.ID, attributes, stdout)
+	case "orders approve":
+		return approveOrders(ctx, cli.Orders, stdout)
+	}
+	return fmt.Errorf("unknown command %q", command)
+}
+
+// resource is a JSON:API resource as the commands read it.
+type resource struct {
+	ID         string         `json:"id"`
+	Type       string         `json:"type"`
+	Attributes map[string]any `json:"attributes"`
+}
+
+// remoteTimeout bounds one call: a forward asks a gateway inside it.
+const remoteTimeout = 60 * time.Second
+
+// call makes one API call and decodes data into dest. A refusal of the API is
+// printed as it is told.
+func call(ctx context.Context, r config.Remote, method, path string, body, dest any) error {
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	var content io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(map[string]any{"data": body})
+		if err != nil {
+			return err
+		}
+		content = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(r.URL, "/")+path, content)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+r.Token.Reveal())
+	req.Header.Set("Accept", "application/vnd.api+json")
+	req.Header.Set("Content-Type", "application/vnd.api+json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s %s: no answer from %s; does the API run there?", method, path, r.URL)
+	}
+	defer res.Body.Close()
+	answer := struct {
+		Data   any `json:"data"`
+		Errors []struct {
+			Title, Detail, Code string
+		} `json:"errors"`
+	}{Data: dest}
+	if err := json.NewDecoder(io.LimitReader(res.Body, 4<<20)).Decode(&answer); err != nil {
+		return fmt.Errorf("%s %s: HTTP %d with a body that is not JSON", method, path, res.StatusCode)
+	}
+	if res.StatusCode/100 != 2 {
+		var why []string
+		for _, e := range answer.Errors {
+			why = append(why, strings.Trim(e.Code+": "+e.Detail, ": "))
+		}
+		return fmt.Errorf("%s %s: HTTP %d %s", method, path, res.StatusCode, strings.Join(why, "; "))
+	}
+	return nil
+}
+
+func listCaptures(ctx context.Context, c config.Captures, stdout io.Writer) error {
+	query := url.Values{
+		"page[size]": {strconv.Itoa(c.List.Size)}, "page[number]": {strconv.Itoa(c.List.Page)}, "sort": {"-created_at"},
+	}
+	if c.List.Order != "" {
+		query.Set("filter[q][order_id_eq]", c.List.Order)
+	}
+	var captures []resource
+	if err := call(ctx, c.Remote, http.MethodGet, "/api/captures?"+query.Encode(), nil, &captures); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(stdout, captures)
+	}
+	return printCaptures(stdout, captures)
+}
+
+func printCaptures(w io.Writer, captures []resource) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tNUMBER\tAMOUNT\tSTATE\tNEEDS ATTENTION\tMESSAGE")
+	for _, c := range captures {
+		a := c.Attributes
+		fmt.Fprintf(t, "%s\t%v\t%v\t%v\t%s\t%s\n", c.ID, a["number"], a["formatted_amount"], a["state"], text(a["needs_attention"]), text(a["message"]))
+	}
+	return t.Flush()
+}
+
+func text(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+func showCapture(ctx context.Context, r config.Remote, id string, stdout io.Writer) error {
+	var capture resource
+	var history []resource
+	path := "/api/captures/" + url.PathEscape(id)
+	if err := call(ctx, r, http.MethodGet, path, nil, &capture); err != nil {
+		return err
+	}
+	if err := call(ctx, r, http.MethodGet, path+"/events", nil, &history); err != nil {
+		return err
+	}
+	if r.JSON {
+		return printJSON(stdout, map[string]any{"capture": capture, "history": history})
+	}
+	if err := printCaptures(stdout, []resource{capture}); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nVERSION\tEVENT\tSTATE\tBY\tWHY")
+	for _, h := range history {
+		a := h.Attributes
+		fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\n", a["version"], a["event"], a["to_state"], a["actor"], a["reason"])
+	}
+	return t.Flush()
+}
+
+func triggerCapture(ctx context.Context, r config.Remote, id string, attributes map[string]any, stdout io.Writer) error {
+	var capture resource
+	err := call(ctx, r, http.MethodPatch, "/api/captures/"+url.PathEscape(id), map[string]any{"type": "captures", "id": id, "attributes": attributes}, &capture)
+	if err != nil {
+		return err
+	}
+	if r.JSON {
+		return printJSON(stdout, capture)
+	}
+	return printCaptures(stdout, []resource{capture})
+}
+
+func approveOrders(ctx context.Context, c config.Orders, stdout io.Writer) error {
+	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	var approved []resource
+	var failed error
+	for _, id := range c.Approve.IDs {
+		var order resource
+		err := call(ctx, c.Remote, http.MethodPatch, "/api/orders/"+url.PathEscape(id),
+			map[string]any{"type": "orders", "id": id, "attributes": map[string]any{"_approve": true}}, &order)
+		if err != nil {
+			fmt.Fprintf(t, "%s\tnot approved\t%v\n", id, err)
+			failed = errFailed
+			continue
+		}
+		approved = append(approved, order)
+		fmt.Fprintf(t, "%s\t%v\t%v\n", id, order.Attributes["status"], order.Attributes["payment_status"])
+	}
+	if c.JSON {
+		if err := printJSON(stdout, approved); err != nil {
+			return err
+		}
+		return failed
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return failed
+}

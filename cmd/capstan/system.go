@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/capstan-pay/capstan/api"
+	"github.com/capstan-pay/capstan/api/webhooks"
+	"github.com/capstan-pay/capstan/config"
+	"github.com/capstan-pay/capstan/enqueuer"
+	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/gateway/stripe"
+	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/store"
+	"github.com/capstan-pay/capstan/worker"
+)
+
+// roles says which parts a process runs.
+type roles struct{ api, worker, relay bool }
+
+// stripeAccount is the slug of the Stripe account, and part of every reference
+// derived for it.
+const stripeAccount = "stripe"
+
+// outgoing is the name of the one endpoint that the environment configures.
+const outgoing = "default"
+
+// system is one running process: what it is made of, in the order in which it
+// is stopped.
+type system struct {
+	settings config.Role
+	log      *slog.Logger
+	registry *prometheus.Registry
+
+	store    *store.Store
+	redisOpt asynq.RedisConnOpt
+	redis    redis.UniversalClient
+	accounts gateway.Accounts
+	enqueuer *enqueuer.Enqueuer
+	runner   *worker.Runner
+	inbox    *webhooks.Webhooks
+
+	servers map[string]*listening
+	worker  *worker.Server
+	loops   sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+// listening is one listener and who answers on it.
+type listening struct {
+	server *http.Server
+	addr   net.Addr
+}
+
+// url is where a listener answers.
+func (s *system) url(name string) string { return "http://" + s.servers[name].addr.String() }
+
+// open connects to everything that every role needs.
+func open(ctx context.Context, c config.Role, log *slog.Logger) (*system, error) {
+	s := &system{settings: c, log: log, registry: prometheus.NewRegistry(), servers: map[string]*listening{}}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	counted := worker.Transitions(s.registry)
+	st, err := store.Open(ctx, c.DatabaseURL.Reveal(), store.Options{Tempo: c.Tempo(), MaxConns: c.MaxConns, OnMove: func(m store.Moved) {
+		counted(m)
+		log.InfoContext(ctx, "moved", "kind", m.Kind, "operation_id", m.ID, "event", m.Event, "state", m.State, "version", m.Version, "actor", m.Actor, "reason", m.Reason)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	s.store = st
+	if err := s.check(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if s.redisOpt, err = redisOption(c.RedisURL.Reveal()); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.redis = s.redisOpt.MakeRedisClient().(redis.UniversalClient)
+	if err := s.register(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.enqueuer = enqueuer.New(enqueuer.Config{Store: st, Redis: s.redis, CancelAfter: c.Tempo().Of(c.CancelAfter), Now: time.Now, Log: log})
+	s.runner = worker.NewRunner(worker.RunnerConfig{
+		Store: st, Accounts: s.accounts, Name: workerName(), Log: log, RatePerSecond: c.RatePerSecond,
+	})
+	return s, nil
+}
+
+// check refuses a database that is behind, or that may lose what it committed.
+func (s *system) check(ctx context.Context) error {
+	pending, err := s.store.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	if pending > 0 {
+		return fmt.Errorf("the database lacks %d migrations: run `capstan migrate`", pending)
+	}
+	bad, err := s.store.Durability(ctx)
+	if err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("this Postgres may lose a committed capture (%s): turn the settings on", strings.Join(bad, ", "))
+	}
+	return nil
+}
+
+// register makes the configured accounts and endpoints known to the ledger.
+func (s *system) register(ctx context.Context) error {
+	s.accounts = gateway.Accounts{}
+	if s.settings.StripeKey != "" {
+		if _, err := s.store.EnsureGateway(ctx, stripeAccount, stripe.Provider, s.settings.Mode); err != nil {
+			return err
+		}
+		s.accounts[stripeAccount] = newStripe(s.settings.Gateways, s.settings.Tempo(), s.registry, s.log)
+	}
+	return s.store.EnsureWebhook(ctx, outgoing, s.settings.WebhookOut.URL)
+}
+
+func newStripe(c config.Gateways, tempo models.Tempo, reg prometheus.Registerer, log *slog.Logger) *stripe.Adapter {
+	return stripe.New(stripe.Config{
+		Account: stripeAccount, SecretKey: c.StripeKey, BaseURL: c.StripeURL, Timeout: tempo.Budget(), Registerer: reg, Log: log, UserAgent: "capstan",
+	})
+}
+
+// redisOption reads a Redis URL: everything Asynq knows, and clusters.
+func redisOption(url string) (asynq.RedisConnOpt, error) {
+	if hosts, ok := strings.CutPrefix(url, "redis-cluster://"); ok {
+		return asynq.RedisClusterClientOpt{Addrs: strings.Split(hosts, ",")}, nil
+	}
+	o, err := asynq.ParseRedisURI(url)
+	if err != nil {
+		return nil, errors.New("REDIS_URL cannot be read: it looks like redis://host:6379/0, rediss://…, redis-sentinel://…?master=name or redis-cluster://host,host")
+	}
+	return o, nil
+}
+
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	return fmt.Sprintf("%s:%d", host, os.Getpid())
+}
+
+// start runs the parts that r names, listening where the settings say.
+func (s *system) start(ctx context.Context, r roles) error {
+	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	server, err := s.api()
+	if err != nil {
+		return err
+	}
+	if r.api {
+		if err := s.listen(s.settings.Listen.API, server, "api"); err != nil {
+			return err
+		}
+		s.loops.Go(func() { s.inbox.Run(loops) })
+	}
+	if r.worker {
+		if err := s.startWorker(ctx); err != nil {
+			return err
+		}
+	}
+	if r.relay {
+		relay := enqueuer.NewRelay(s.enqueuer, s.settings.Tempo().Of(s.settings.RelayEvery))
+		s.loops.Go(func() { relay.Run(loops) })
+	}
+	s.registry.MustRegister(worker.NewCollector(s.store, asynq.NewInspectorFromRedisClient(s.redis)))
+	dashboard, err := s.admin(server)
+	if err != nil {
+		return err
+	}
+	return s.listen(s.settings.Admin, dashboard, "admin")
+}
+
+func (s *system) startWorker(ctx context.Context) error {
+	t := s.settings.Tempo()
+	s.worker = worker.NewServer(worker.Config{
+		Runner: s.runner, Redis: s.redis, Concurrency: s.settings.Concurrency, SweepEvery: t.Of(s.settings.SweepEvery),
+		CancelAfter: t.Of(s.settings.CancelAfter), PollEvery: s.settings.PollEvery, Registerer: s.registry, Now: time.Now, Log: s.log,
+		Deliverer: worker.NewDeliverer(s.store, map[string]gateway.Secret{outgoing: s.settings.WebhookOut.Secret}, time.Now),
+	})
+	return s.worker.Start(ctx)
+}
+
+func (s *system) listen(addr string, h http.Handler, name string) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s for %s: %w; is another one running?", addr, name, err)
+	}
+	server := api.HTTPServer(addr, h, s.log)
+	s.servers[name] = &listening{server: server, addr: listener.Addr()}
+	s.loops.Go(func() {
+		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("listener ended", "listener", name, "error", err)
+		}
+	})
+	s.log.Info("listening", "listener", name, "address", listener.Addr().String())
+	return nil
+}
+
+// shutdownGrace is how long open HTTP requests may still run.
+const shutdownGrace = 10 * time.Second
+
+// shutdown stops in order: no new requests, then the worker ends its calls and
+// records them, then the loops, then the connections.
+func (s *system) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	var errs []error
+	for _, l := range s.servers {
+		errs = append(errs, l.server.Shutdown(ctx))
+	}
+	if s.worker != nil {
+		s.worker.Shutdown()
+	}
+	if s.stop != nil {
+		s.stop()
+	}
+	s.loops.Wait()
+	return errors.Join(append(errs, s.close())...)
+}
+
+func (s *system) close() error {
+	var errs []error
+	if s.redis != nil {
+		errs = append(errs, s.redis.Close())
+	}
+	return errors.Join(append(errs, s.store.Close())...)
+}
+
+// serve runs a production role until ctx ends.
+func serve(ctx context.Context, c config.Role, r roles, log *slog.Logger) error {
+	s, err := open(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	if err := s.start(ctx, r); err != nil {
+		return errors.Join(err, s.shutdown())
+	}
+	<-ctx.Done()
+	log.Info("stopping: calls under way are finished and recorded")
+	return s.shutdown()
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/capstan-pay/capstan/api"
+	"github.com/capstan-pay/capstan/api/commercelayer"
+	"github.com/capstan-pay/capstan/api/webhooks"
+	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/gateway/stripe"
+)
+
+// stripeSource is Commerce Layer's word for payments through Stripe.
+const stripeSource = "stripe_payments"
+
+// tokens are who may call.
+func (s *system) tokens() []api.Token {
+	return []api.Token{{Name: "admin", Secret: s.settings.Token, Scope: api.ScopeAdmin, Mode: s.settings.Mode}}
+}
+
+// api puts the dialects and the webhooks behind one server.
+func (s *system) api() (*api.Server, error) {
+	resources := commercelayer.New(commercelayer.Config{
+		Store: s.store, Enqueuer: s.enqueuer, Forward: s.runner.Forward, Now: time.Now,
+		Accounts: []commercelayer.Account{{SourceType: stripeSource, Slug: stripeAccount}},
+	})
+	inbox, err := webhooks.New(webhooks.Config{
+		Store: s.store, Enqueuer: s.enqueuer, Sources: s.senders(), Now: time.Now, Log: s.log, Registerer: s.registry,
+		CommerceLayer: webhooks.CommerceLayer{Secrets: s.settings.CommerceLayerSecrets, Mode: s.settings.Mode},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.inbox = inbox
+	return api.New(api.Config{
+		Tokens: s.tokens(), Checks: s.checks(), Log: s.log, Registerer: s.registry, Now: time.Now,
+	}, resources.Dialect(), inbox.Dialect())
+}
+
+// webhookTolerance is how old a signed message of Stripe's may be.
+const webhookTolerance = 5 * time.Minute
+
+// senders are the gateway accounts that send webhooks.
+func (s *system) senders() []webhooks.Source {
+	if _, ok := s.accounts[stripeAccount]; !ok {
+		return nil
+	}
+	source := webhooks.Source{Slug: stripeAccount, Mode: s.settings.Mode}
+	if secrets := s.settings.StripeWebhookSecrets; len(secrets) > 0 {
+		source.Parse = func(body []byte, header http.Header, now time.Time) (gateway.Notice, error) {
+			return stripe.ParseWebhook(body, header, secrets, now, webhookTolerance)
+		}
+	}
+	return []webhooks.Source{source}
+}
+
+// checks decide whether requests are welcome.
+func (s *system) checks() []api.Check {
+	return []api.Check{
+		{Name: "postgres", Check: s.store.Ping},
+		{Name: "schema", Check: func(ctx context.Context) error {
+			pending, err := s.store.Pending(ctx)
+			if err == nil && pending > 0 {
+				err = fmt.Errorf("%d migrations are missing: run capstan migrate", pending)
+			}
+			return err
+		}},
+		{Name: "durability", Check: func(ctx context.Context) error {
+			bad, err := s.store.Durability(ctx)
+			if err == nil && len(bad) > 0 {
+				err = errors.New("Postgres may lose a commit: " + strings.Join(bad, ", "))
+			}
+			return err
+		}},
+		{Name: "redis", Check: func(ctx context.Context) error { return s.redis.Ping(ctx).Err() }},
+	}
+}

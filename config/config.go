@@ -1,0 +1,364 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/models"
+)
+
+// CLI is the whole command line.
+type CLI struct {
+	Log Log `embed:""`
+
+	Dev  Dev  `cmd:"" help:"Everything in one process on an embedded Postgres and Redis, with the sandbox gateway."`
+	Demo Demo `cmd:"" help:"A scripted run against the sandbox: orders approved, faults injected, repairs made, books checked."`
+
+	API    Role `cmd:"" name:"api" help:"The HTTP API and the webhooks."`
+	Worker Role `cmd:"" help:"Works on tasks: calls gateways, sweeps, delivers webhooks. Serves the admin listener."`
+	Relay  Role `cmd:"" help:"Publishes open work to Redis that a crash or a flush left unpublished."`
+	All    Role `cmd:"" help:"API, worker and relay in one process."`
+
+	Migrate   Migrate   `cmd:"" help:"Bring the database schema up to date."`
+	Reconcile Reconcile `cmd:"" help:"One reconciliation sweep over open work."`
+	Audit     Audit     `cmd:"" help:"Check the ledger's invariants; exit status 1 if one does not hold."`
+	Doctor    Doctor    `cmd:"" help:"Check the set-up: database, schema, Redis, credentials."`
+	Sandbox   Sandbox   `cmd:"" help:"The sandbox gateway as an HTTP server: Stripe's wire over a book of its own."`
+	Health    Health    `cmd:"" help:"Ask a health URL; exit status 0 if it answers 2xx. For containers without curl."`
+
+	Captures Captures `cmd:"" help:"See and repair captures, over the API."`
+	Orders   Orders   `cmd:"" help:"Approve orders, over the API."`
+}
+
+// Log says how to log.
+type Log struct {
+	Format string     `enum:"text,json,auto" default:"auto" env:"CAPSTAN_LOG_FORMAT" help:"text, json, or auto: text for dev and demo, json for the roles."`
+	Level  slog.Level `default:"INFO" env:"CAPSTAN_LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
+}
+
+// Ledger says where the data is.
+type Ledger struct {
+	DatabaseURL gateway.Secret `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
+	RedisURL    gateway.Secret `env:"REDIS_URL" placeholder:"URL" help:"Redis: redis://, rediss://, redis-sentinel://, redis-cluster://."`
+	MaxConns    int            `default:"16" env:"CAPSTAN_DATABASE_CONNECTIONS" help:"Size of the Postgres connection pool."`
+}
+
+// Validate wants both addresses.
+func (l Ledger) Validate() error {
+	var errs []error
+	if l.DatabaseURL == "" {
+		errs = append(errs, errors.New("DATABASE_URL is not set: it names the Postgres that holds the ledger"))
+	}
+	if l.RedisURL == "" {
+		errs = append(errs, errors.New("REDIS_URL is not set: it names the Redis that holds the queue"))
+	}
+	if l.MaxConns < 2 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_DATABASE_CONNECTIONS %d: at least 2", l.MaxConns))
+	}
+	return errors.Join(errs...)
+}
+
+// Listen says where to answer.
+type Listen struct {
+	API   string `name:"listen" default:"127.0.0.1:8080" env:"CAPSTAN_LISTEN" placeholder:"ADDR" help:"Where the API and the webhooks listen (${default})."`
+	Admin string `name:"admin-listen" default:"127.0.0.1:9090" env:"CAPSTAN_ADMIN_LISTEN" placeholder:"ADDR" help:"Where Asynqmon and the metrics listen (${default})."`
+}
+
+// Access says who may call.
+type Access struct {
+	Token gateway.Secret `env:"CAPSTAN_API_TOKEN" placeholder:"TOKEN" help:"The bearer token of API and admin listener, scope admin."`
+	Mode  models.Mode    `enum:"test,live" default:"test" env:"CAPSTAN_MODE" help:"test or live: which orders the token sees, and which money is moved."`
+}
+
+// minToken is the shortest token a production role starts with.
+const minToken = 16
+
+// Validate wants a token that cannot be guessed.
+func (a Access) Validate() error {
+	if len(a.Token) < minToken {
+		return fmt.Errorf("CAPSTAN_API_TOKEN: %d characters, at least %d; make one with: openssl rand -hex 32", len(a.Token), minToken)
+	}
+	return nil
+}
+
+// Gateways holds the accounts' credentials.
+type Gateways struct {
+	StripeKey            gateway.Secret   `name:"stripe-secret-key" env:"STRIPE_SECRET_KEY" placeholder:"KEY" help:"Stripe's secret key."`
+	StripeURL            string           `name:"stripe-base-url" env:"STRIPE_BASE_URL" placeholder:"URL" help:"Where Stripe answers; empty is Stripe itself."`
+	StripeWebhookSecrets []gateway.Secret `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Secrets of Stripe's webhooks, comma-separated while one is replaced."`
+	CommerceLayerSecrets []gateway.Secret `name:"commercelayer-shared-secret" env:"COMMERCELAYER_SHARED_SECRET" placeholder:"SECRET" help:"Shared secrets of Commerce Layer's webhooks."`
+	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second to each gateway account; 0 is unbounded."`
+}
+
+// Validate keeps a live key away from test mode and the other way round.
+func (g Gateways) Validate(mode models.Mode) error {
+	var errs []error
+	if g.StripeURL != "" {
+		if u, err := url.Parse(g.StripeURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+			errs = append(errs, fmt.Errorf("STRIPE_BASE_URL %q: must be an http or https URL", g.StripeURL))
+		}
+	}
+	key := g.StripeKey.Reveal()
+	if mode == models.Test && strings.Contains(key, "_live_") {
+		errs = append(errs, errors.New("STRIPE_SECRET_KEY is a live key and CAPSTAN_MODE is test: it would move real money for test orders"))
+	}
+	if mode == models.Live && strings.Contains(key, "_test_") {
+		errs = append(errs, errors.New("STRIPE_SECRET_KEY is a test key and CAPSTAN_MODE is live: no payment would really be captured"))
+	}
+	return errors.Join(errs...)
+}
+
+// Pace says how fast and how often.
+type Pace struct {
+	TimeScale   int           `default:"1" env:"CAPSTAN_TIME_SCALE" help:"Divides every deadline and pause, for tests and demos."`
+	Concurrency int           `default:"64" env:"CAPSTAN_CONCURRENCY" help:"Tasks that a worker works on at once."`
+	SweepEvery  time.Duration `default:"30s" env:"CAPSTAN_SWEEP_EVERY" help:"Pause between reconciliation sweeps."`
+	RelayEvery  time.Duration `default:"500ms" env:"CAPSTAN_RELAY_EVERY" help:"Pause between looks for unpublished work."`
+	PollEvery   time.Duration `default:"50ms" env:"CAPSTAN_POLL_EVERY" help:"How often an idle worker asks Redis for tasks."`
+	CancelAfter time.Duration `default:"10m" env:"CAPSTAN_CANCEL_AFTER" help:"How long an open order's changed total must stand before its captured payment is given back."`
+}
+
+// Validate names what cannot work.
+func (p Pace) Validate() error {
+	var errs []error
+	if p.TimeScale < 1 || p.TimeScale > 100 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_TIME_SCALE %d: from 1 to 100", p.TimeScale))
+	}
+	if p.Concurrency < 1 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_CONCURRENCY %d: at least 1", p.Concurrency))
+	}
+	for name, d := range map[string]time.Duration{
+		"CAPSTAN_SWEEP_EVERY": p.SweepEvery, "CAPSTAN_RELAY_EVERY": p.RelayEvery, "CAPSTAN_POLL_EVERY": p.PollEvery,
+	} {
+		if d < time.Millisecond {
+			errs = append(errs, fmt.Errorf("%s %s: at least 1ms", name, d))
+		}
+	}
+	if p.CancelAfter < 0 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_CANCEL_AFTER %s: not negative", p.CancelAfter))
+	}
+	return errors.Join(errs...)
+}
+
+// Tempo is the pace of every deadline.
+func (p Pace) Tempo() models.Tempo { return models.Tempo{Scale: p.TimeScale} }
+
+// WebhookOut says where finished operations are told.
+type WebhookOut struct {
+	URL    string         `name:"webhook-url" env:"CAPSTAN_WEBHOOK_URL" placeholder:"URL" help:"Receives a signed webhook for every finished operation; empty sends none."`
+	Secret gateway.Secret `name:"webhook-secret" env:"CAPSTAN_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signs outgoing webhooks (Standard Webhooks)."`
+}
+
+// Validate wants a secret with a URL.
+func (w WebhookOut) Validate() error {
+	if w.URL == "" {
+		return nil
+	}
+	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return fmt.Errorf("CAPSTAN_WEBHOOK_URL %q: must be an http or https URL", w.URL)
+	}
+	if len(w.Secret) < minToken {
+		return fmt.Errorf("CAPSTAN_WEBHOOK_SECRET: at least %d characters are needed to sign for CAPSTAN_WEBHOOK_URL", minToken)
+	}
+	return nil
+}
+
+// Role is a production process.
+type Role struct {
+	Ledger     `embed:""`
+	Listen     `embed:""`
+	Access     `embed:""`
+	Gateways   `embed:""`
+	Pace       `embed:""`
+	WebhookOut `embed:""`
+	Debug      bool `name:"pprof" env:"CAPSTAN_PPROF" help:"Serve pprof on the admin listener."`
+}
+
+// Validate names everything that is wrong, at once.
+func (r Role) Validate() error {
+	return errors.Join(r.Ledger.Validate(), r.Access.Validate(), r.Gateways.Validate(r.Mode), r.Pace.Validate(), r.WebhookOut.Validate(), address("CAPSTAN_LISTEN", r.Listen.API), address("CAPSTAN_ADMIN_LISTEN", r.Admin))
+}
+
+func address(name, addr string) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("%s %q: must be host:port", name, addr)
+	}
+	return nil
+}
+
+// Dev is the whole system in one process.
+type Dev struct {
+	Listen     `embed:""`
+	Gateways   `embed:""`
+	Pace       `embed:""`
+	WebhookOut `embed:""`
+	Sandbox    string         `name:"sandbox-listen" default:"127.0.0.1:9100" env:"CAPSTAN_SANDBOX_LISTEN" placeholder:"ADDR" help:"Where the sandbox gateway listens (${default})."`
+	Data       string         `default:".capstan" env:"CAPSTAN_DATA" type:"path" help:"Where Postgres, Redis and the sandbox keep their data."`
+	Ephemeral  bool           `help:"Use fresh data and remove it at the end."`
+	Token      gateway.Secret `default:"dev" env:"CAPSTAN_DEV_TOKEN" placeholder:"TOKEN" help:"The bearer token, scope admin (dev)."`
+	Database   gateway.Secret `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"Use this Postgres instead of an embedded one."`
+	Redis      gateway.Secret `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"Use this Redis instead of an embedded one."`
+}
+
+// Validate names everything that is wrong, at once.
+func (d Dev) Validate() error {
+	return errors.Join(d.Gateways.Validate(models.Test), d.Pace.Validate(), d.WebhookOut.Validate(), address("--listen", d.Listen.API), address("--admin-listen", d.Admin), address("--sandbox-listen", d.Sandbox))
+}
+
+// Demo is the scripted run.
+type Demo struct {
+	Orders    int  `default:"200" help:"How many orders; at least 200 for every story to be told."`
+	TimeScale int  `default:"12" env:"CAPSTAN_TIME_SCALE" help:"Divides every deadline, so that repairs that take minutes take seconds."`
+	JSON      bool `name:"json" help:"Print the result as JSON."`
+	Keep      bool `help:"Keep serving after the run, to look around in Asynqmon and the API; Ctrl-C ends it."`
+}
+
+// Validate bounds the run.
+func (d Demo) Validate() error {
+	var errs []error
+	if d.Orders < 20 || d.Orders > 20_000 {
+		errs = append(errs, fmt.Errorf("--orders %d: from 20 to 20000", d.Orders))
+	}
+	if d.TimeScale < 1 || d.TimeScale > 60 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_TIME_SCALE %d: from 1 to 60 for the demo", d.TimeScale))
+	}
+	return errors.Join(errs...)
+}
+
+// Migrate brings the schema up to date.
+type Migrate struct {
+	DatabaseURL gateway.Secret `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
+}
+
+// Reconcile is one sweep.
+type Reconcile struct {
+	Ledger   `embed:""`
+	Gateways `embed:""`
+	Pace     `embed:""`
+	Mode     models.Mode   `enum:"test,live" default:"test" env:"CAPSTAN_MODE" help:"test or live."`
+	Once     bool          `help:"Sweep once, wait until what it found has an outcome, report, and exit with 1 if something is still open."`
+	DryRun   bool          `help:"Show what a sweep would find, asking the gateways but changing nothing."`
+	Wait     time.Duration `default:"2m" help:"How long --once waits for outcomes."`
+	JSON     bool          `name:"json" help:"Print the report as JSON."`
+}
+
+// Audit checks the ledger.
+type Audit struct {
+	DatabaseURL gateway.Secret `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
+	JSON        bool           `name:"json" help:"Print the result as JSON."`
+}
+
+// Doctor checks the set-up.
+type Doctor struct {
+	Ledger   `embed:""`
+	Gateways `embed:""`
+	Mode     models.Mode `enum:"test,live" default:"test" env:"CAPSTAN_MODE" help:"test or live."`
+	JSON     bool        `name:"json" help:"Print the result as JSON."`
+}
+
+// Sandbox is the sandbox gateway alone.
+type Sandbox struct {
+	Listen        string         `name:"sandbox-listen" default:"127.0.0.1:9100" env:"CAPSTAN_SANDBOX_LISTEN" placeholder:"ADDR" help:"Where to listen (${default})."`
+	Data          string         `env:"CAPSTAN_DATA" type:"path" placeholder:"DIR" help:"Where to keep the book; empty keeps it in memory."`
+	WebhookURL    string         `env:"CAPSTAN_SANDBOX_WEBHOOK_URL" placeholder:"URL" help:"Where to send events."`
+	WebhookSecret gateway.Secret `env:"STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signs the events."`
+}
+
+// Health asks a URL.
+type Health struct {
+	URL string `arg:"" help:"For example http://127.0.0.1:8080/healthz."`
+}
+
+// Remote says which API the operator's commands call.
+type Remote struct {
+	URL   string         `name:"api-url" default:"http://127.0.0.1:8080" env:"CAPSTAN_API_URL" placeholder:"URL" help:"The API (${default})."`
+	Token gateway.Secret `default:"dev" env:"CAPSTAN_API_TOKEN" placeholder:"TOKEN" help:"The bearer token (dev)."`
+	JSON  bool           `name:"json" help:"Print JSON."`
+}
+
+// Captures are the operator's hands on captures.
+type Captures struct {
+	Remote  `embed:""`
+	List    CapturesList  `cmd:"" help:"List captures, newest first."`
+	Show    CaptureID     `cmd:"" help:"One capture with its history."`
+	Forward CaptureID     `cmd:"" help:"Record, with proof from the gateway, that a stuck capture succeeded."`
+	Cancel  CaptureID     `cmd:"" help:"Give the money of a mismatched capture back."`
+	Refund  CaptureRefund `cmd:"" help:"Refund a capture, in full or in part."`
+}
+
+// CapturesList selects captures.
+type CapturesList struct {
+	Order string `placeholder:"ID" help:"Of one order."`
+	Size  int    `default:"25" help:"How many, at most 25."`
+	Page  int    `default:"1" help:"Which page."`
+}
+
+// CaptureID names a capture.
+type CaptureID struct {
+	ID string `arg:"" help:"The capture's id."`
+}
+
+// CaptureRefund names a capture and an amount.
+type CaptureRefund struct {
+	ID     string `arg:"" help:"The capture's id."`
+	Amount int64  `placeholder:"CENTS" help:"In minor units; all that is left without it."`
+}
+
+// Orders are the operator's hands on orders.
+type Orders struct {
+	Remote  `embed:""`
+	Approve OrderIDs `cmd:"" help:"Approve orders."`
+}
+
+// OrderIDs names orders.
+type OrderIDs struct {
+	IDs []string `arg:"" name:"id" help:"The orders' ids."`
+}
+
+// ErrHelp: help was printed instead of a command.
+var ErrHelp = errors.New("help was asked for")
+
+// exit is how kong leaves after printing help.
+type exit int
+
+// Parse reads args and the environment, and validates the chosen command. The
+// command's name comes back: "dev", "captures list".
+func Parse(args []string, stdout, stderr io.Writer) (cli CLI, command string, err error) {
+	defer func() {
+		if code, ok := recover().(exit); ok {
+			err = ErrHelp
+			if code != 0 {
+				err = fmt.Errorf("usage: exit %d", code)
+			}
+		}
+	}()
+	parser, err := kong.New(&cli, kong.Name("capstan"), kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.Description("Capstan captures the payment of every approved order exactly once, finds the captures that got stuck or went wrong, repairs them, and can prove it."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		return cli, "", err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return cli, "", err
+	}
+	words := strings.Fields(ctx.Command())
+	for _, w := range words {
+		if !strings.HasPrefix(w, "<") {
+			command = strings.TrimSpace(command + " " + w)
+		}
+	}
+	return cli, command, nil
+}
