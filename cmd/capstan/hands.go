@@ -149,7 +149,7 @@ func showCapture(ctx context.Context, r config.Remote, id string, stdout io.Writ
 	fmt.Fprintln(t, "\nVERSION\tEVENT\tSTATE\tBY\tWHY")
 	for _, h := range history {
 		a := h.Attributes
-		fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\n", a["version"], a["event"], a["to_state"], a["actor"], a["reason"])
+		fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\n", a["version"], a["name"], a["to_state"], a["actor"], a["reason"])
 	}
 	return t.Flush()
 }
