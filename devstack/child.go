@@ -108,7 +108,7 @@ func (c command) run(ctx context.Context) (string, error) {
 	case r = <-results:
 	case <-ctx.Done():
 		if process != nil {
-			_ = process.Kill() // fails only if it has ended, which is what is wanted
+			killGroup(process) // initdb has a child of its own
 		}
 		r = <-results
 		r.err = ctx.Err()

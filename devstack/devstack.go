@@ -34,7 +34,8 @@ type Options struct {
 	// no Redis is installed. It keeps nothing and is slower. Never for tests.
 	AllowInProcessRedis bool
 
-	// PGBin is the directory to look for Postgres' binaries first ($PG_BIN).
+	// PGBin is the directory to look for Postgres' binaries in first; empty is
+	// $PG_BIN.
 	PGBin string
 	// Search replaces how binaries are found, for tests.
 	Search Search
@@ -80,6 +81,9 @@ var errStopped = errors.New("the stack was stopped")
 // Errors wrap ErrNotInstalled (with the line that installs what is missing) or
 // ErrInUse (another process has its stack in Dir) where one of them is the cause.
 func Start(ctx context.Context, o Options) (*Stack, error) {
+	if o.PGBin != "" {
+		o.Search.Getenv = func(string) string { return o.PGBin }
+	}
 	s := &Stack{log: o.Log, failed: make(chan error, 2)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -146,7 +150,7 @@ func find(ctx context.Context, o Options, acc account, wantPostgres, wantRedis b
 		errPostgres, errRedis = ErrNotInstalled, ErrNotInstalled
 	}
 	if wantPostgres && canStart {
-		found.postgres, errPostgres = o.Search.postgres(ctx, o.PGBin, acc, 0)
+		found.postgres, errPostgres = o.Search.postgres(ctx, acc, 0)
 	}
 	if wantRedis && canStart {
 		found.redis, errRedis = o.Search.redis(ctx, acc)

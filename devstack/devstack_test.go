@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -209,7 +210,13 @@ func TestMissingBinaries(t *testing.T) {
 				}
 				return "", fmt.Errorf("%s: %w", file, exec.ErrNotFound)
 			},
-			Glob: func(string) ([]string, error) { return nil, nil },
+			Glob: func(pattern string) ([]string, error) {
+				if !slices.Contains(names, "postgres") {
+					return nil, nil
+				}
+				return filepath.Glob(pattern)
+			},
+			Getenv: func(string) string { return "" },
 		}
 	}
 	const apt = "sudo apt-get update && sudo apt-get install -y --no-install-recommends postgresql redis-server"

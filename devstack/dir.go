@@ -47,9 +47,22 @@ func (s *Stack) leaveDir() error {
 	}
 	var err error
 	if s.remove {
-		err = os.RemoveAll(s.Dir)
+		err = removeAll(s.Dir)
 	}
 	return errors.Join(err, s.lock.Close())
+}
+
+// removeAll removes dir. The last processes of a server that was killed may still
+// be writing a file into it for a moment.
+func removeAll(dir string) error {
+	const tries, pause = 40, 25 * time.Millisecond
+	for try := 1; ; try++ {
+		err := os.RemoveAll(dir)
+		if err == nil || try == tries {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // lastingDir makes dir, or, where the servers' account cannot reach it, the

@@ -252,24 +252,44 @@ func TestRootGetsAReachableDirectory(t *testing.T) {
 	}
 }
 
-// A cancelled start must leave neither processes nor directories.
+// A cancelled start must leave neither processes nor directories, whenever the
+// cancel comes: before initdb, in it, or while the server starts.
 func TestCancelledStartLeavesNothing(t *testing.T) {
-	parent := filepath.Dir(dataDir(t))
-	ctx, cancel := context.WithCancel(t.Context())
-	log := slog.New(slog.NewTextHandler(cancelOnWrite(cancel), nil)) // the first line says that initdb starts
-	_, err := devstack.Start(ctx, devstack.Options{Dir: parent, Ephemeral: true, NoRedis: true, Log: log})
-	if !errors.Is(err, context.Canceled) {
-		t.Fatalf("error = %v, want context.Canceled", err)
-	}
-	left, err := os.ReadDir(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+	for _, after := range []string{"", "postgres.new/PG_VERSION", "postgres.new/global", "postgres.new/base/1/PG_VERSION", "postgres.log"} {
+		t.Run("after "+after, func(t *testing.T) {
+			parent := filepath.Dir(dataDir(t))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if after == "" {
+				cancel()
+			}
+			watched := make(chan struct{})
+			go func() {
+				defer close(watched)
+				tick := time.NewTicker(time.Millisecond)
+				defer tick.Stop()
+				for ctx.Err() == nil {
+					if found, err := filepath.Glob(filepath.Join(parent, "ephemeral-*", after)); err != nil || len(found) > 0 {
+						cancel()
+					}
+					<-tick.C
+				}
+			}()
+			s, err := devstack.Start(ctx, devstack.Options{Dir: parent, Ephemeral: true, NoRedis: true})
+			cancel()
+			<-watched
+			if err == nil { // it was faster than the cancel
+				stop(t, s)
+			} else if !errors.Is(err, context.Canceled) {
+				t.Errorf("error = %v, want context.Canceled", err)
+			}
+			left, err := os.ReadDir(parent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(left) != 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
 	}
 }
-
-type cancelOnWrite context.CancelFunc
-
-func (c cancelOnWrite) Write(p []byte) (int, error) { c(); return len(p), nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -25,6 +26,7 @@ const oldestPostgres = 13
 type Search struct {
 	LookPath func(file string) (string, error)      // nil = exec.LookPath
 	Glob     func(pattern string) ([]string, error) // nil = filepath.Glob
+	Getenv   func(name string) string               // nil = os.Getenv; asked for PG_BIN
 }
 
 func (s Search) lookPath(file string) (string, error) {
@@ -32,6 +34,13 @@ func (s Search) lookPath(file string) (string, error) {
 		return s.LookPath(file)
 	}
 	return exec.LookPath(file)
+}
+
+func (s Search) getenv(name string) string {
+	if s.Getenv != nil {
+		return s.Getenv(name)
+	}
+	return os.Getenv(name)
 }
 
 func (s Search) glob(pattern string) []string {
@@ -67,9 +76,9 @@ type postgresBinaries struct {
 func (p postgresBinaries) path(name string) string { return filepath.Join(p.dir, name) }
 
 // postgresDirs lists the directories to look into, best first.
-func (s Search) postgresDirs(pgBin string) []string {
+func (s Search) postgresDirs() []string {
 	var dirs []string
-	if pgBin != "" {
+	if pgBin := s.getenv("PG_BIN"); pgBin != "" {
 		dirs = append(dirs, pgBin)
 	}
 	if found, err := s.lookPath("postgres"); err == nil {
@@ -112,9 +121,9 @@ var postgresVersion = regexp.MustCompile(`\(PostgreSQL\) ((\d+)\S*)`)
 
 // postgres finds the binaries to use: the first that run as the account, or, when
 // wantMajor is not 0, the first of that major version.
-func (s Search) postgres(ctx context.Context, pgBin string, acc account, wantMajor int) (postgresBinaries, error) {
+func (s Search) postgres(ctx context.Context, acc account, wantMajor int) (postgresBinaries, error) {
 	var passed []string
-	for _, dir := range s.postgresDirs(pgBin) {
+	for _, dir := range s.postgresDirs() {
 		p, err := probePostgres(ctx, dir, acc)
 		switch {
 		case err != nil:

@@ -20,7 +20,7 @@ have_redis() { command -v redis-server >/dev/null || command -v valkey-server >/
 have_compiler() {
 	local cc=gcc
 	if [ "$(uname -s)" = Darwin ]; then cc=clang; fi
-	echo '#include <stdlib.h>' | ${CC:-$cc} -E -x c - >/dev/null 2>&1
+	${CC:-$cc} -E -x c - <<<'#include <stdlib.h>' >/dev/null 2>&1
 }
 
 apt=() brew=() missing=()

@@ -15,6 +15,7 @@ import (
 func TestPostgresDirsNewestFirst(t *testing.T) {
 	s := Search{
 		LookPath: func(string) (string, error) { return "", os.ErrNotExist },
+		Getenv:   func(string) string { return "/given" },
 		Glob: func(pattern string) ([]string, error) {
 			if strings.HasPrefix(pattern, "/usr/lib/") {
 				return []string{"/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/9.6/bin", "/usr/lib/postgresql/17/bin"}, nil
@@ -23,7 +24,7 @@ func TestPostgresDirsNewestFirst(t *testing.T) {
 		},
 	}
 	want := []string{"/given", "/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/9.6/bin"}
-	if diff := cmp.Diff(want, s.postgresDirs("/given")); diff != "" {
+	if diff := cmp.Diff(want, s.postgresDirs()); diff != "" {
 		t.Errorf("directories (-want +got):\n%s", diff)
 	}
 }
@@ -48,8 +49,9 @@ func TestPostgresOnPathResolvesLinks(t *testing.T) {
 	s := Search{
 		LookPath: func(string) (string, error) { return filepath.Join(link, "postgres"), nil },
 		Glob:     func(string) ([]string, error) { return nil, nil },
+		Getenv:   func(string) string { return "" },
 	}
-	if diff := cmp.Diff([]string{real, link}, s.postgresDirs("")); diff != "" {
+	if diff := cmp.Diff([]string{real, link}, s.postgresDirs()); diff != "" {
 		t.Errorf("directories (-want +got):\n%s", diff)
 	}
 }
@@ -87,7 +89,7 @@ func TestPortTakenIsToldApart(t *testing.T) {
 func TestSweepRemovesOnlyTheDead(t *testing.T) {
 	parent := t.TempDir()
 	old := time.Now().Add(-2 * sweepAge)
-	make := func(name string, age time.Time) string {
+	mkdir := func(name string, age time.Time) string {
 		dir := filepath.Join(parent, name)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -100,10 +102,10 @@ func TestSweepRemovesOnlyTheDead(t *testing.T) {
 		}
 		return dir
 	}
-	dead := make(tempPrefix+"dead", old)
-	young := make(tempPrefix+"young", time.Now())
-	lasting := make(standInPrefix+"lasting", old)
-	living := make(tempPrefix+"living", old)
+	dead := mkdir(tempPrefix+"dead", old)
+	young := mkdir(tempPrefix+"young", time.Now())
+	lasting := mkdir(standInPrefix+"lasting", old)
+	living := mkdir(tempPrefix+"living", old)
 	lock, err := lockDir(t.Context(), living)
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func matchCluster(ctx context.Context, o Options, base string, acc account, foun
 	if major == found.major {
 		return found, nil
 	}
-	other, err := o.Search.postgres(ctx, o.PGBin, acc, major)
+	other, err := o.Search.postgres(ctx, acc, major)
 	if err != nil {
 		return found, fmt.Errorf("open the cluster in %s, made by PostgreSQL %d: %w; install that version, or remove the directory", clusterDir(base), major, err)
 	}

@@ -31,6 +31,8 @@ func serverAccount() (account, error) { return account{name: "the current user"}
 
 func (account) attributes(syscall.Signal) *syscall.SysProcAttr { return nil }
 
+func killGroup(p *os.Process) { _ = p.Kill() }
+
 func (account) own(string) error { return nil }
 
 var errLocked = errors.New("locked")

@@ -64,6 +64,11 @@ func (a account) attributes(death syscall.Signal) *syscall.SysProcAttr {
 	return attr
 }
 
+// killGroup kills a child that leads a group, with all of the group.
+func killGroup(p *os.Process) {
+	_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // fails only if all have ended, which is what is wanted
+}
+
 // own gives path to the account.
 func (a account) own(path string) error {
 	if !a.other {

@@ -70,7 +70,6 @@ func NewStack(t testing.TB, o devstack.Options) *devstack.Stack {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	o.PGBin = os.Getenv("PG_BIN")
 	s, err := devstack.Start(ctx, o)
 	if err != nil {
 		t.Fatalf("start servers for this test: %v", err)
@@ -131,7 +130,7 @@ func (b *shared) start() (*devstack.Stack, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	b.stack, b.err = devstack.Start(ctx, devstack.Options{NoRedis: true, PGBin: os.Getenv("PG_BIN")})
+	b.stack, b.err = devstack.Start(ctx, devstack.Options{NoRedis: true})
 	return b.stack, b.err
 }
 

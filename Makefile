@@ -1,0 +1,123 @@
+# Capstan: `make` lists what there is to do.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO         ?= go
+FUZZTIME   ?= 30s
+# Per package. The whole suite has to stay under ten minutes on two cores.
+TESTTIMEOUT ?= 9m
+PKG        ?= ./...
+
+# Go cannot stamp a binary with the revision where git refuses to tell it: no
+# commit yet, or a checkout of another user. Then the binary goes unstamped.
+BUILDVCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+
+.PHONY: help
+help: ## this list
+	@echo "Capstan captures the payment of every approved order exactly once."
+	@echo
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Start with: make demo"
+
+##@ See it run (needs Go; Postgres and Redis are started as children, nothing has to be running)
+
+.PHONY: demo
+demo: deps build ## approve 200 orders against a gateway that misbehaves, watch the repairs, check the books
+	bin/capstan demo
+
+.PHONY: dev
+dev: deps build ## everything in one process: API on :8080, admin on :9090, sandbox gateway on :9100
+	bin/capstan dev
+
+.PHONY: build
+build: check-go ## the static binary bin/capstan
+	CGO_ENABLED=0 $(GO) build -trimpath $(BUILDVCS) -ldflags='-s -w' -o bin/capstan ./cmd/capstan
+
+##@ Test it
+
+.PHONY: test
+test: deps-race ## every test, with the race detector, on a real Postgres and Redis
+	@echo "Compiling with the race detector (minutes on a fresh machine), then testing package by package."
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TESTTIMEOUT) $(PKG)
+
+.PHONY: test-short
+test-short: deps ## the tests without the long ones and without the race detector
+	$(GO) test -short -timeout $(TESTTIMEOUT) $(PKG)
+
+.PHONY: cover
+cover: deps ## coverage of all packages by all tests, to bin/cover.html
+	@mkdir -p bin
+	$(GO) test -timeout $(TESTTIMEOUT) -coverpkg=./... -coverprofile=bin/cover.out $(PKG)
+	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+	@$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+.PHONY: fuzz
+fuzz: check-go ## every fuzz target for FUZZTIME (30s) each
+	@set -e; for package in $$($(GO) list $(PKG)); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: bench
+bench: deps ## the Go benchmarks, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKG)
+
+.PHONY: lint
+lint: vet fmt-check ## go vet, gofmt, and staticcheck where it is installed
+	@if command -v staticcheck >/dev/null; then staticcheck ./...; \
+	else echo "staticcheck was not run: it is not installed (go install honnef.co/go/tools/cmd/staticcheck@latest)"; fi
+
+.PHONY: vet
+vet: check-go
+	$(GO) vet ./...
+
+.PHONY: fmt-check
+fmt-check: check-go
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l $$($(GO) list -e -f '{{.Dir}}' ./...) | sort -u); \
+	if [ -n "$$files" ]; then echo "not formatted; run: gofmt -w" $$files; exit 1; fi
+
+##@ Run it for production (needs a Docker engine with the compose plugin)
+
+.PHONY: up
+up: .env ## build the image and start every role, Postgres, Redis, Prometheus and Grafana
+	docker compose up --build --detach --wait
+
+.PHONY: down
+down: .env ## stop all of it; the volumes stay
+	docker compose down
+
+.PHONY: compose-check
+compose-check: ## check docker-compose.yml: by docker compose where it is, else by parsing it
+	@if docker compose version >/dev/null 2>&1; then \
+		docker compose --env-file .env.example config --quiet && echo "docker compose accepts docker-compose.yml"; \
+	else \
+		echo "docker compose is not here: docker-compose.yml is parsed and checked by a test instead"; \
+		$(GO) test -count=1 -run 'Compose|EnvExample' ./archtest; \
+	fi
+
+.env:
+	@echo "There is no .env yet. Run: cp .env.example .env   and fill in what has no value." >&2; exit 1
+
+##@ Set up and tidy
+
+.PHONY: deps
+deps: check-go ## install Postgres and Redis if missing (root with apt-get), or say the line that does
+	@devstack/install.sh
+
+.PHONY: deps-race
+deps-race: check-go
+	@devstack/install.sh race
+
+.PHONY: check-go
+check-go:
+	@command -v $(GO) >/dev/null || { echo "Go is not installed, or not on PATH: https://go.dev/dl/ ($$(grep '^go ' go.mod) or newer)" >&2; exit 1; }
+	@$(GO) list -m >/dev/null || { echo "This Go cannot build the module: $$(grep '^go ' go.mod) or newer is needed, https://go.dev/dl/" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## remove bin/; the data of `make dev` in .capstan stays
+	rm -rf bin
