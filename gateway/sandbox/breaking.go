@@ -48,7 +48,11 @@ func (s *Server) before(w http.ResponseWriter, r *http.Request, c *call, do endp
 // told before it is on disk; webhooks go out when the caller has its answer,
 // or would have had it.
 func (s *Server) after(w http.ResponseWriter, r *http.Request, c *call, rep reply) {
-	if err := rep.wait.wait(); err != nil {
+	err := rep.wait.wait()
+	if rep.running != "" {
+		s.locked(func(b *book) { b.keys.end(rep.running) })
+	}
+	if err != nil {
 		s.config.Log.Error("the sandbox cannot keep its book", "error", err)
 		s.write(w, c, fail(serverError(false)))
 		return
@@ -61,6 +65,9 @@ func (s *Server) after(w http.ResponseWriter, r *http.Request, c *call, rep repl
 	case c.fault.mode == modeChargeHang: // what happened is told, only not to the caller
 		s.hooks.send(rep.events, hooks)
 		rep.events = nil
+	}
+	if len(rep.events) > 0 {
+		defer s.hooks.promise()()
 	}
 	if !rep.booked || !s.breakAnswer(w, r, c, rep) {
 		s.write(w, c, rep)
@@ -125,14 +132,9 @@ func (s *Server) hang(r *http.Request, c *call) {
 	if c.key != "" && c.fault.mode == modeHang {
 		// The key is being worked on meanwhile, as far as anyone can see.
 		name, mine := keyName(c.live, c.key), false
-		s.locked(func(b *book) {
-			if _, taken := b.keys.find(name, b.now()); !taken {
-				b.keys.begin(name, c.print, b.now())
-				mine = true
-			}
-		})
+		s.locked(func(b *book) { mine = b.keys.begin(name, c.print, b.now()) })
 		if mine {
-			defer s.locked(func(b *book) { b.keys.release(name) })
+			defer s.locked(func(b *book) { b.keys.end(name) })
 		}
 	}
 	limit := time.NewTimer(s.config.MaxHang)
@@ -156,11 +158,8 @@ func (s *Server) bookLater(c *call, do endpoint) {
 	name, wait := keyName(c.live, c.key), c.fault.delay
 	first := false
 	s.locked(func(b *book) {
-		if c.key != "" {
-			if _, taken := b.keys.find(name, b.now()); taken {
-				return
-			}
-			b.keys.begin(name, c.print, b.now())
+		if c.key != "" && !b.keys.begin(name, c.print, b.now()) {
+			return
 		}
 		first = true
 		if h := b.holds[c.hold]; h != nil {
@@ -183,7 +182,9 @@ func (s *Server) bookLater(c *call, do endpoint) {
 		case <-s.stop.Done():
 		}
 		s.locked(func(b *book) {
-			b.keys.release(name)
+			if c.key != "" {
+				b.keys.end(name)
+			}
 			if h := b.holds[c.hold]; h != nil {
 				h.late--
 			}

@@ -41,6 +41,7 @@ type reply struct {
 	wait     *batch  // durable before anything may be told
 	events   []event // what happened, for webhooks
 	booked   bool
+	running  string // the key that is in use until this may be told
 }
 
 func fail(err *apiError) reply { return reply{err: err, status: err.Status} }
@@ -138,25 +139,27 @@ func (s *Server) perform(c *call, do endpoint) reply {
 	if c.fault.mode == modeAmnesia {
 		b.keys.forget(name)
 	}
+	if print, running := b.keys.busy[name]; running {
+		if print != c.print {
+			return fail(otherParameters())
+		}
+		return fail(inUse())
+	}
 	if old, ok := b.keys.find(name, b.now()); ok {
-		return repeat(c, old, b.journal.newest())
+		if old.print != c.print {
+			return fail(otherParameters())
+		}
+		return reply{status: old.status, view: old.view, body: old.body, replayed: true, original: old.requestID, wait: b.journal.newest(), booked: true}
 	}
 	b.keys.begin(name, c.print, b.now())
 	r := s.run(c, do)
-	b.keys.release(name) // does nothing where an entry of the book ended the work
+	r.running = name
 	return r
 }
 
-// repeat answers a key that is known.
-func repeat(c *call, old saved, wait *batch) reply {
-	switch {
-	case old.print != c.print:
-		return fail(&apiError{Status: 400, Type: idempotency,
-			Message: "Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a different key if you meant to execute a different request."})
-	case old.busy:
-		return fail(inUse())
-	}
-	return reply{status: old.status, view: old.view, body: old.body, replayed: true, original: old.requestID, wait: wait, booked: true}
+func otherParameters() *apiError {
+	return &apiError{Status: 400, Type: idempotency,
+		Message: "Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a different key if you meant to execute a different request."}
 }
 
 func inUse() *apiError {

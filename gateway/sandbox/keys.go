@@ -10,19 +10,19 @@ import (
 type saved struct {
 	print     string
 	at        time.Time
-	busy      bool // the first request still runs
 	status    int
 	view      view   // rendered anew for each repetition
 	body      string // instead of a view: an error
 	requestID string
 }
 
-// keys remembers answers by idempotency key for a while. The book's lock
-// guards it.
+// keys remembers answers by idempotency key for a while, and which keys are
+// being worked on. The book's lock guards it.
 type keys struct {
 	life  time.Duration
 	m     map[string]saved
-	queue []queued // in order of keeping, so that old ones are found cheaply
+	busy  map[string]string // the request's fingerprint
+	queue []queued          // in order of keeping, so that old ones are found cheaply
 }
 
 type queued struct {
@@ -30,7 +30,9 @@ type queued struct {
 	at   time.Time
 }
 
-func newKeys(life time.Duration) *keys { return &keys{life: life, m: map[string]saved{}} }
+func newKeys(life time.Duration) *keys {
+	return &keys{life: life, m: map[string]saved{}, busy: map[string]string{}}
+}
 
 // keyName keeps the keys of test and live accounts apart.
 func keyName(live bool, key string) string {
@@ -43,44 +45,43 @@ func keyName(live bool, key string) string {
 // find returns what is kept for a key, unless it is too old.
 func (k *keys) find(name string, now time.Time) (saved, bool) {
 	s, ok := k.m[name]
-	if ok && !s.busy && now.Sub(s.at) >= k.life {
+	if ok && now.Sub(s.at) >= k.life {
 		delete(k.m, name)
 		return saved{}, false
 	}
 	return s, ok
 }
 
-// begin marks a key as being worked on.
-func (k *keys) begin(name, print string, now time.Time) {
-	k.m[name] = saved{print: print, at: now, busy: true}
+// begin marks a key as being worked on, unless it is, or has its answer. Who
+// began ends it, when its answer is kept and may be told.
+func (k *keys) begin(name, print string, now time.Time) bool {
+	if _, running := k.busy[name]; running {
+		return false
+	}
+	if _, done := k.find(name, now); done {
+		return false
+	}
+	k.busy[name] = print
+	return true
 }
 
-// keep ends the work on a key with an answer.
+// end lets the next request under the key in.
+func (k *keys) end(name string) { delete(k.busy, name) }
+
+// keep remembers the answer of a key, and forgets those that are too old.
 func (k *keys) keep(name string, s saved) {
 	k.m[name] = s
 	k.queue = append(k.queue, queued{name, s.at})
 	for len(k.queue) > 0 && s.at.Sub(k.queue[0].at) >= k.life {
-		old := k.queue[0]
-		if kept := k.m[old.name]; !kept.busy && kept.at.Equal(old.at) {
+		if old := k.queue[0]; k.m[old.name].at.Equal(old.at) {
 			delete(k.m, old.name)
 		}
 		k.queue = k.queue[1:]
 	}
 }
 
-// release ends the work on a key without an answer: it may be tried again.
-func (k *keys) release(name string) {
-	if k.m[name].busy {
-		delete(k.m, name)
-	}
-}
-
-// forget drops a key, unless its first request still runs.
-func (k *keys) forget(name string) {
-	if !k.m[name].busy {
-		delete(k.m, name)
-	}
-}
+// forget drops the answer of a key.
+func (k *keys) forget(name string) { delete(k.m, name) }
 
 // fingerprint tells two requests under one key apart.
 func fingerprint(method, path, params string) string {

@@ -58,8 +58,8 @@ type faultRule struct {
 	// Call is capture, refund, cancel, look_up, webhook or any; empty fits
 	// whatever the mode fits.
 	Call string `json:"call,omitempty"`
-	// Times replaces the number in the fault; 0 leaves it, and a fault for the
-	// whole sandbox without any number stays until it is cleared.
+	// Times replaces the number of every step; 0 leaves it, and a single mode
+	// for the whole sandbox without any number stays until it is cleared.
 	Times       int      `json:"times,omitempty"`
 	Probability *float64 `json:"probability,omitempty"`
 	// Left is shown by GET: calls it still meets, -1 for always.

@@ -286,9 +286,27 @@ func (s *sender) deliver(d *delivery) {
 		s.count("given_up")
 		s.log.Warn("webhook given up", "event", d.id, "tries", d.tries, "error", err)
 	}
+	s.less()
+}
+
+// less ends one open piece of work. The caller holds the lock.
+func (s *sender) less() {
 	if s.open--; s.open == 0 {
 		close(s.idle)
 		s.idle = make(chan struct{})
+	}
+}
+
+// promise keeps a flush waiting for events that are about to be sent, from
+// before their caller has its answer. Call what it returns when they are.
+func (s *sender) promise() func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.less()
 	}
 }
 

@@ -199,7 +199,7 @@ func (a *Adapter) Probe(ctx context.Context) error {
 		return fmt.Errorf("probe stripe account %q: %w: status %d; set a secret key that is valid and not restricted from this",
 			a.config.Account, gateway.ErrCredentials, answer.Status)
 	case answer.Status != http.StatusOK || json.Unmarshal(answer.Body, &balance) != nil || balance.Object != "balance":
-		return fmt.Errorf("probe stripe account %q: status %d is no answer of Stripe's; check the base URL", a.config.Account, answer.Status)
+		return fmt.Errorf("probe stripe account %q: got status %d instead of a balance; try again, and check the base URL if it stays", a.config.Account, answer.Status)
 	}
 	return nil
 }
