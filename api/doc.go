@@ -13,7 +13,8 @@
 //
 //   - route.go: routes, dialects, the table;
 //   - server.go: the router and the http.Server with all its limits;
-//   - token.go: bearer tokens, scopes, who is calling;
+//   - token.go: bearer tokens, scopes, who is calling; guard.go: the same for
+//     handlers that are no dialect;
 //   - middleware.go: request id, access log, panics, headers, metrics;
 //   - problem.go: from a Go error to what a client is told;
 //   - body.go: reading a request's body;

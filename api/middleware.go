@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -89,6 +90,7 @@ func (s *Server) account(r *http.Request, info *requestInfo, a *answer, took tim
 	s.metrics.seconds.WithLabelValues(info.dialect, info.route, method).Observe(took.Seconds())
 	level := slog.LevelInfo
 	switch {
+	case errors.Is(info.err, context.Canceled): // the client went away
 	case a.status >= http.StatusInternalServerError:
 		level = slog.LevelError
 	case info.dialect == "health":

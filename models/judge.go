@@ -276,6 +276,9 @@ func observedSuccess(o Operation, ev Evidence, f Facts) Decision {
 			// A success told late is older than the reversal more often than not.
 			return flagOnce(o, FlagReversed, NeedsAttention, "a success was told after the reversal; look before believing it")
 		}
+		if ev.AmountCents < o.RefundRequestedCents {
+			return flagOnce(o, FlagAmount, AmountConflict, "the gateway now names less than was refunded; a person must square it")
+		}
 	}
 	d := confirmed(o, ev, f)
 	if d.Event != Confirmed {
@@ -307,6 +310,9 @@ func observedRefusal(o Operation, ev Evidence) Decision {
 	case Succeeded:
 		if ev.Source == FromLookUp {
 			return flagOnce(o, FlagAmount, AmountConflict, "recorded here, refused there")
+		}
+		if ev.Source == FromWebhook && o.Kind == Refund {
+			return flagOnce(o, FlagReversed, NeedsAttention, "the gateway says that this refund failed after it had succeeded")
 		}
 	}
 	return Decision{Verdict: InSync, Rule: "nothing that proves a change"}

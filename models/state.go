@@ -68,6 +68,11 @@ const (
 	Lowered   Event = "lowered"   // the amount followed a lower order total before anything was sent
 )
 
+// Events lists every event that befalls an operation after its creation.
+var Events = []Event{
+	Claimed, Confirmed, Refused, Accepted, Lost, NotSent, Withdrawn, TakenBack, Returned, Flagged, Unflagged, Hinted, Lowered,
+}
+
 // Annotates reports whether e leaves the state as it is.
 func (e Event) Annotates() bool {
 	return e == Flagged || e == Unflagged || e == Hinted || e == Lowered
@@ -105,6 +110,29 @@ func (s State) Next(k Kind, e Event) (State, error) {
 		return s, fmt.Errorf("%w: %s on a %s %s", ErrTransition, e, s, k)
 	}
 	return to, nil
+}
+
+// Step is one event that may befall an operation, and where it leads.
+type Step struct {
+	Event Event
+	To    State
+}
+
+// Moves lists every step that an operation of a kind can make, annotations
+// included, each once.
+func Moves(k Kind) []Step {
+	seen := map[Step]bool{}
+	var steps []Step
+	for _, from := range States {
+		for _, e := range Events {
+			to, err := from.Next(k, e)
+			if s := (Step{Event: e, To: to}); err == nil && !seen[s] {
+				seen[s] = true
+				steps = append(steps, s)
+			}
+		}
+	}
+	return steps
 }
 
 // Edges returns every pair of different or equal states that the table joins,

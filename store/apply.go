@@ -126,6 +126,9 @@ func (s *Store) Apply(ctx context.Context, m Move) (int64, error) {
 // returns the new version of each that matched. A move that is missing had lost
 // its fence: nothing of it was written.
 func (s *Store) ApplyAll(ctx context.Context, moves []Move) (map[string]int64, error) {
+	if len(moves) == 0 {
+		return nil, nil
+	}
 	plain := moves[0].Op.Kind == models.Capture && !slices.ContainsFunc(moves, func(m Move) bool { return m.Decision.Then != "" })
 	var moved map[string]int64
 	if plain { // one statement is its own transaction
@@ -228,10 +231,18 @@ func (s *Store) applyRows(ctx context.Context, tx Tx, kind models.Kind, rows []m
 	}
 	for _, r := range rows {
 		if version, ok := moved[r.ID]; ok {
-			s.onMove(Moved{Kind: kind, ID: r.ID, Event: r.Event, State: r.To, Version: version, Actor: r.Actor, Reason: r.Reason})
+			s.onMove(Moved{Kind: kind, ID: r.ID, Event: r.Event, State: r.To, Version: version, Actor: r.Actor, Reason: r.Reason, Verdict: r.kept()})
 		}
 	}
 	return moved, nil
+}
+
+// kept is the verdict that is written beside the move, if one is.
+func (r moveRow) kept() models.Verdict {
+	if r.VerdictID == nil {
+		return ""
+	}
+	return r.Verdict
 }
 
 // row turns a move into what the statement reads. It refuses an edge that the
@@ -245,7 +256,7 @@ func (m Move) row(event models.Event) (moveRow, error) {
 	r := moveRow{
 		ID: o.ID, Version: o.Version, OrderID: o.OrderID, AuthorizationID: o.AuthorizationID, CaptureID: o.CaptureID,
 		Event: event, From: o.State, To: to, Annotates: event.Annotates(), WasLive: o.State.Live(), IsLive: to.Live(),
-		Actor: m.Actor, Reason: clean(m.Reason), Evidence: json.RawMessage(`{}`), Outcome: ev.Outcome.String(),
+		Actor: clean(m.Actor), Reason: clean(m.Reason), Evidence: json.RawMessage(`{}`), Outcome: ev.Outcome.String(),
 		Wait: d.Wait.Microseconds(), Rotate: d.RotateKey, Replayed: d.Replayed,
 		Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
 		UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
@@ -253,13 +264,13 @@ func (m Move) row(event models.Event) (moveRow, error) {
 		Flag:        d.Flag, ClearFlag: d.ClearFlag, Currency: o.CurrencyCode, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
 		GatewayTransactionID: clean(ev.GatewayTransactionID), RequestID: clean(ev.RequestID), Status: ev.Status,
 		Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
-		AssertedBy: ev.By, Attempt: m.Attempt, Verdict: d.Verdict, Rule: d.Rule, Action: m.Action,
+		AssertedBy: clean(ev.By), Attempt: m.Attempt, Verdict: d.Verdict, Rule: clean(d.Rule), Action: m.Action,
 	}
 	if ev.Source != "" {
-		r.Evidence = json.RawMessage(clean(string(ev.JSON())))
+		r.Evidence = cleanEvidence(ev).JSON()
 	}
 	if r.Reason == "" {
-		r.Reason = d.Rule
+		r.Reason = r.Rule
 	}
 	switch event {
 	case models.Confirmed:
@@ -294,8 +305,18 @@ func holdClose(o models.Operation, ev models.Evidence, d models.Decision) string
 
 // clean drops what Postgres cannot store in text: a gateway's words are hostile input.
 func clean(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "�"), `\u0000`, "")
-	return strings.ReplaceAll(s, "\x00", "")
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "")
+}
+
+// cleanEvidence cleans the words of evidence before they become JSON, where a
+// NUL would be an escape that jsonb refuses.
+func cleanEvidence(ev models.Evidence) models.Evidence {
+	for _, s := range []*string{
+		&ev.CurrencyCode, &ev.GatewayTransactionID, &ev.RequestID, &ev.Message, &ev.ErrorCode, &ev.ErrorDetail, &ev.Token, &ev.NextAction, &ev.By,
+	} {
+		*s = clean(*s)
+	}
+	return ev
 }
 
 func count(b bool) int {

@@ -18,7 +18,7 @@ WITH m AS (
     SELECT r.id, r.status, r.cancel_requested_at, r.total_amount_cents
     FROM orders AS r WHERE r.id IN (SELECT order_id FROM m) ORDER BY r.id FOR UPDATE
 ), locked_holds AS (
-    SELECT a.id, a.amount_cents, a.requested_cents, a.confirmed_cents, a.closed_at, a.multi_capture
+    SELECT a.id, a.amount_cents, a.requested_cents, a.confirmed_cents, a.closed_at, a.closed_reason, a.multi_capture
     FROM authorizations AS a
     WHERE a.id IN (SELECT authorization_id FROM m) AND (SELECT count(*) FROM locked_orders) > 0 ORDER BY a.id FOR UPDATE
 ), locked_captures AS (
@@ -91,7 +91,7 @@ WITH m AS (
     FROM moved AS o JOIN m ON m.id = o.id
     WHERE w.operation_id = o.id AND m.is_live AND (NOT m.annotates OR m.event = 'hinted')
 ), effect AS (
-    SELECT o.id, o.kind, o.order_id, o.authorization_id, o.capture_id, a.amount_cents AS hold_amount, a.confirmed_cents AS hold_confirmed,
+    SELECT o.id, o.kind, o.order_id, o.authorization_id, o.capture_id,
            m.was_live AND NOT m.is_live AS ended,
            -- What the hold is asked for changes with the reservation.
            CASE WHEN o.kind <> 'capture' THEN 0
@@ -115,10 +115,21 @@ WITH m AS (
                 WHEN m.event = 'confirmed' AND NOT m.was_live AND m.from_state <> 'reversed' THEN o.reserved_cents
                 ELSE 0 END AS refund_requested,
            CASE WHEN a.closed_at IS NOT NULL THEN NULL
-                WHEN o.kind = 'capture' AND m.event = 'confirmed' AND NOT a.multi_capture THEN 'captured'
+                WHEN o.kind = 'capture' AND m.event = 'confirmed'
+                     AND (NOT a.multi_capture OR a.confirmed_cents + o.confirmed_cents >= a.amount_cents) THEN 'captured'
                 WHEN o.kind = 'void' AND m.event = 'confirmed' THEN 'voided'
                 WHEN m.hold_close <> '' THEN m.hold_close END AS closes
     FROM moved AS o JOIN m ON m.id = o.id JOIN locked_holds AS a ON a.id = o.authorization_id LEFT JOIN locked_captures AS c ON c.id = o.capture_id
+), hold_effect AS (
+    SELECT e.*, CASE WHEN e.closes IS NOT NULL THEN a.amount_cents ELSE 0 END AS unheld,
+           -- What of a hold ended uncaptured; a late success takes it back.
+           CASE WHEN COALESCE(a.closed_reason, e.closes) IN ('voided', 'expired', 'gone') THEN greatest(0, a.amount_cents - a.confirmed_cents - e.confirmed) ELSE 0 END
+               - CASE WHEN a.closed_reason IN ('voided', 'expired', 'gone') THEN greatest(0, a.amount_cents - a.confirmed_cents) ELSE 0 END AS voided
+    FROM (SELECT order_id, authorization_id, sum(requested) AS requested, sum(CASE WHEN kind = 'capture' THEN confirmed ELSE 0 END) AS confirmed,
+                 sum(CASE WHEN kind = 'refund' THEN confirmed ELSE 0 END) AS returned, max(closes) AS closes,
+                 array_agg(id) FILTER (WHERE ended) AS ended
+          FROM effect GROUP BY order_id, authorization_id) AS e
+    JOIN locked_holds AS a ON a.id = e.authorization_id
 ), captures_done AS (
     ?captures_done
 ), holds_done AS (
@@ -128,25 +139,22 @@ WITH m AS (
         live_operation_id = CASE WHEN a.live_operation_id = ANY (e.ended) THEN NULL ELSE a.live_operation_id END,
         closed_at = COALESCE(a.closed_at, CASE WHEN e.closes IS NOT NULL THEN now() END), closed_reason = COALESCE(a.closed_reason, e.closes),
         updated_at = now()
-    FROM (SELECT authorization_id, sum(requested) AS requested, sum(CASE WHEN kind = 'capture' THEN confirmed ELSE 0 END) AS confirmed,
-                 sum(CASE WHEN kind = 'refund' THEN confirmed ELSE 0 END) AS returned, max(closes) AS closes,
-                 array_agg(id) FILTER (WHERE ended) AS ended
-          FROM effect GROUP BY authorization_id) AS e
+    FROM hold_effect AS e
     WHERE a.id = e.authorization_id AND (e.requested <> 0 OR e.confirmed <> 0 OR e.returned <> 0 OR e.closes IS NOT NULL OR e.ended IS NOT NULL)
 ), orders_done AS (
     UPDATE orders AS r
     SET captured_cents = r.captured_cents + e.captured, refunded_cents = r.refunded_cents + e.refunded, reset_cents = r.reset_cents + e.reset,
         live_cents = r.live_cents + e.live, live_operations = r.live_operations - e.ended,
-        held_cents = r.held_cents - e.unheld, voided_cents = r.voided_cents + e.voided,
+        held_cents = r.held_cents - h.unheld, voided_cents = r.voided_cents + h.voided,
         status = CASE WHEN r.cancel_requested_at IS NOT NULL AND r.live_operations = e.ended THEN 'cancelled' ELSE r.status END,
         cancelled_at = CASE WHEN r.cancel_requested_at IS NOT NULL AND r.live_operations = e.ended THEN COALESCE(r.cancelled_at, now()) ELSE r.cancelled_at END,
         updated_at = now()
     FROM (SELECT order_id, sum(captured) AS captured, sum(refunded) AS refunded, sum(reset) AS reset, sum(live) AS live,
-                 count(*) FILTER (WHERE ended) AS ended,
-                 COALESCE(sum(hold_amount) FILTER (WHERE closes IS NOT NULL), 0) AS unheld,
-                 COALESCE(sum(greatest(0, hold_amount - hold_confirmed)) FILTER (WHERE closes IN ('voided', 'expired', 'gone')), 0) AS voided
+                 count(*) FILTER (WHERE ended) AS ended
           FROM effect GROUP BY order_id) AS e
-    WHERE r.id = e.order_id AND (e.ended > 0 OR e.captured <> 0 OR e.refunded <> 0 OR e.reset <> 0 OR e.live <> 0 OR e.unheld <> 0)
+    JOIN (SELECT order_id, sum(unheld) AS unheld, sum(voided) AS voided FROM hold_effect GROUP BY order_id) AS h ON h.order_id = e.order_id
+    WHERE r.id = e.order_id
+      AND (e.ended > 0 OR e.captured <> 0 OR e.refunded <> 0 OR e.reset <> 0 OR e.live <> 0 OR h.unheld <> 0 OR h.voided <> 0)
 ), to_check AS (
     INSERT INTO order_checks (order_id, due_at)
     SELECT DISTINCT r.id, now()
@@ -157,11 +165,11 @@ WITH m AS (
     ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, excluded.due_at)
 ), told AS (
     INSERT INTO deliveries (id, webhook_id, topic, operation_id, kind, version, payload)
-    SELECT gen_random_uuid(), h.id, o.kind || 's.' || CASE WHEN m.event = 'flagged' THEN 'needs_attention' ELSE o.state END, o.id, o.kind, o.version,
+    SELECT gen_random_uuid(), h.id, o.kind || 's.' || CASE WHEN m.annotates OR m.is_live THEN 'needs_attention' ELSE o.state END, o.id, o.kind, o.version,
            jsonb_build_object('id', o.id, 'type', o.kind || 's', 'number', o.number, 'order_id', o.order_id, 'state', o.state, 'version', o.version,
                               'amount_cents', COALESCE(o.confirmed_cents, o.amount_cents), 'currency_code', o.currency_code, 'cause', o.cause,
                               'needs_attention', o.needs_attention, 'mode', o.mode)
     FROM moved AS o JOIN m ON m.id = o.id CROSS JOIN webhooks AS h
-    WHERE h.disabled_at IS NULL AND (NOT m.is_live AND NOT m.annotates OR m.event = 'flagged')
+    WHERE h.disabled_at IS NULL AND (NOT m.is_live AND NOT m.annotates OR m.flag <> '')
 )
 SELECT o.id, o.version, o.state FROM moved AS o

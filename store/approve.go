@@ -27,6 +27,11 @@ func (s *Store) Approve(ctx context.Context, tx Tx, mode models.Mode, orderID st
 		`UPDATE orders AS o SET status = 'approved', approved_at = now(), updated_at = now() WHERE o.id = ? RETURNING `+s.columns(order, "o"), orderID); err != nil {
 		return order, nil, err
 	}
+	// The last chance of a hold may have waited for nothing but this.
+	if _, err := s.exec(ctx, tx, `UPDATE order_checks AS c SET due_at = least(c.due_at, now()) FROM payment_methods AS m
+		WHERE c.order_id = ? AND m.id = ? AND m.last_chance_seconds IS NOT NULL`, orderID, order.PaymentMethodID); err != nil {
+		return order, nil, fmt.Errorf("have the holds of order %s looked at: %w", orderID, err)
+	}
 	made, err := s.plan(ctx, tx, &order, models.OnApproval, now, actor)
 	return order, made, err
 }

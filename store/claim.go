@@ -156,7 +156,7 @@ func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versi
 	}
 	if look != nil {
 		ev, d := look.Evidence, look.Decision
-		args = append(args, ev.Outcome.String(), ev.Status, clean(ev.ErrorCode), clean(ev.RequestID), d.Verdict, d.Rule, clean(string(ev.JSON())))
+		args = append(args, ev.Outcome.String(), ev.Status, clean(ev.ErrorCode), clean(ev.RequestID), d.Verdict, d.Rule, string(cleanEvidence(ev).JSON()))
 	}
 	before := time.Now()
 	var claims []Claim

@@ -11,7 +11,8 @@
 //   - observe.go: evidence from outside a claim;
 //   - work.go: open work for the relay and the sweep; review.go: orders to look at again;
 //   - inbox.go and deliveries.go: webhooks in and out;
-//   - read.go: what pages and programs list; audit.go: the invariants.
+//   - read.go, list.go: what pages and programs list; attach.go: what clients attach;
+//   - audit.go: the invariants; unavailable.go: which errors mean "come again".
 //
 // Rows are locked in one order: order, authorization, capture, other
 // operations. Money is decided at READ COMMITTED by row locks, guarded updates

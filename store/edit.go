@@ -27,23 +27,39 @@ func (s *Store) ChangeTotal(ctx context.Context, tx Tx, mode models.Mode, orderI
 		return order, err
 	}
 	version := order.Version + 1
-	excess := order.LiveCents - max(0, total-(order.CapturedCents-order.RefundedCents))
-	for i := len(captures) - 1; i >= 0; i-- {
+	cuts, err := cutsOf(order, captures, total)
+	if err != nil {
+		return order, err
+	}
+	for i, c := range captures {
+		if !c.State.Live() {
+			continue
+		}
+		if err := s.adjust(ctx, tx, c, cuts[i], version, total, actor); err != nil {
+			return order, err
+		}
+	}
+	return s.writeTotal(ctx, tx, orderID, total, version, now.Add(cancelAfter))
+}
+
+// cutsOf says how much each capture has to give up for a total, newest first.
+// It refuses before anything is written.
+func cutsOf(order models.Order, captures []models.Operation, total int64) ([]int64, error) {
+	cuts := make([]int64, len(captures))
+	excess := order.LiveCents - max(0, total-max(0, order.CapturedCents-order.RefundedCents))
+	for i := len(captures) - 1; i >= 0 && excess > 0; i-- {
 		c := captures[i]
 		if !c.State.Live() {
 			continue
 		}
-		cut := min(max(0, excess), c.AmountCents)
-		if cut > 0 && !neverSent(c) {
-			return order, busy("operation_under_way", "total_amount_cents",
+		if !neverSent(c) {
+			return nil, busy("operation_under_way", "total_amount_cents",
 				"capture %s of %d is under way; wait for its outcome before lowering the total", c.Number, c.AmountCents)
 		}
-		if err := s.adjust(ctx, tx, c, cut, version, total, actor); err != nil {
-			return order, err
-		}
-		excess -= cut
+		cuts[i] = min(excess, c.AmountCents)
+		excess -= cuts[i]
 	}
-	return s.writeTotal(ctx, tx, orderID, total, version, now.Add(cancelAfter))
+	return cuts, nil
 }
 
 // neverSent: pending, and proven that nothing ever left for it.

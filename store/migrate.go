@@ -5,6 +5,9 @@ import (
 	"embed"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -18,23 +21,26 @@ const migrationLock = 0x63617073 // "caps"
 // Migrate brings the schema up to date and returns the names of what it
 // applied. Migrations go forward only; each runs in a transaction of its own
 // and counts as applied only when it succeeded, so a crash repeats it.
+//
+// It has two connections of its own, one for the lock and one for the work:
+// a small pool cannot starve it, and a large table may take its time.
 func (s *Store) Migrate(ctx context.Context) ([]string, error) {
-	conn, err := s.db.Conn(ctx)
+	cfg := s.config.Copy()
+	cfg.RuntimeParams["statement_timeout"] = "0"
+	db := bun.NewDB(stdlib.OpenDB(*cfg), pgdialect.New())
+	defer db.Close()
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to migrate: %w", err)
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "SET statement_timeout = 0"); err != nil {
-		return nil, fmt.Errorf("prepare to migrate: %w", err)
-	}
-	defer func() { _, _ = conn.ExecContext(context.WithoutCancel(ctx), "RESET statement_timeout") }()
 	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock(?)", migrationLock); err != nil {
 		return nil, fmt.Errorf("wait for another migration to end: %w", err)
 	}
 	defer func() {
 		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock(?)", migrationLock)
 	}()
-	m, err := s.migrator()
+	m, err := migrator(db)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +60,7 @@ func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 
 // Pending returns how many migrations the schema lacks.
 func (s *Store) Pending(ctx context.Context) (int, error) {
-	m, err := s.migrator()
+	m, err := migrator(s.db)
 	if err != nil {
 		return 0, err
 	}
@@ -65,10 +71,10 @@ func (s *Store) Pending(ctx context.Context) (int, error) {
 	return len(all.Unapplied()), nil
 }
 
-func (s *Store) migrator() (*migrate.Migrator, error) {
+func migrator(db *bun.DB) (*migrate.Migrator, error) {
 	found := migrate.NewMigrations()
 	if err := found.Discover(migrations); err != nil {
 		return nil, fmt.Errorf("read the embedded migrations: %w", err)
 	}
-	return migrate.NewMigrator(s.db, found, migrate.WithMarkAppliedOnSuccess(true)), nil
+	return migrate.NewMigrator(db, found, migrate.WithMarkAppliedOnSuccess(true)), nil
 }

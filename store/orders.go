@@ -102,30 +102,7 @@ func ValidID(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil 
 // CreateOrder stores a new pending order. The same reference again returns the
 // order as it is and made false; with another total or currency it is refused.
 func (s *Store) CreateOrder(ctx context.Context, o models.Order) (order models.Order, made bool, err error) {
-	if len(o.Metadata) == 0 {
-		o.Metadata = []byte(`{}`)
-	}
-	var rows []models.Order
-	err = s.query(ctx, nil, &rows, `INSERT INTO orders AS o (id, mode, payment_method_id, currency_code, total_amount_cents, status, fulfillment_status,
-			capture_at, reference, reference_origin, metadata)
-		VALUES (?, ?, ?, ?, ?, 'pending', 'unfulfilled', ?, ?, ?, ?)
-		ON CONFLICT (mode, reference) WHERE reference IS NOT NULL DO NOTHING RETURNING `+s.columns(o, "o"),
-		NewID(), o.Mode, o.PaymentMethodID, o.CurrencyCode, o.TotalAmountCents, o.CaptureAt, nullable(o.Reference), nullable(o.ReferenceOrigin), string(o.Metadata))
-	if err != nil {
-		return o, false, fmt.Errorf("create order %q: %w", o.Reference, err)
-	}
-	if len(rows) == 1 {
-		return rows[0], true, nil
-	}
-	there, err := s.OrderByReference(ctx, o.Mode, o.Reference)
-	if err != nil {
-		return o, false, err
-	}
-	if there.TotalAmountCents != o.TotalAmountCents || there.CurrencyCode != o.CurrencyCode {
-		return there, false, refuse("reference_taken", "reference", "an order %q of %d %s exists already; this one is of %d %s",
-			o.Reference, there.TotalAmountCents, there.CurrencyCode, o.TotalAmountCents, o.CurrencyCode)
-	}
-	return there, false, nil
+	return s.CreateOrderIn(ctx, nil, o)
 }
 
 // OrderByReference reads the order that a client named so.
@@ -234,7 +211,9 @@ func (s *Store) insertHold(ctx context.Context, tx Tx, order models.Order, a mod
 	err := s.query(ctx, tx, &a, `WITH held AS (
 			UPDATE orders SET held_cents = held_cents + ?5, transactions = transactions + 1, updated_at = now() WHERE id = ?3
 		), checked AS (
-			INSERT INTO order_checks (order_id, due_at) SELECT ?3, ?6::timestamptz WHERE ?6::timestamptz IS NOT NULL
+			INSERT INTO order_checks (order_id, due_at)
+			SELECT ?3, ?6::timestamptz - COALESCE(m.last_chance_seconds, 0) * interval '1 second'
+			FROM orders AS o JOIN payment_methods AS m ON m.id = o.payment_method_id WHERE o.id = ?3 AND ?6::timestamptz IS NOT NULL
 			ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, now())
 		)
 		INSERT INTO authorizations AS a (id, mode, number, order_id, payment_gateway_id, gateway_transaction_id, currency_code, amount_cents, capture_before,

@@ -210,22 +210,6 @@ func (s *Store) Verdicts(ctx context.Context, operationID string, p Page) ([]Ver
 	return rows, nil
 }
 
-// VerdictCounts counts verdicts by kind.
-func (s *Store) VerdictCounts(ctx context.Context) (map[models.Verdict]int64, error) {
-	var rows []struct {
-		Verdict models.Verdict `bun:"verdict"`
-		N       int64          `bun:"n"`
-	}
-	if err := s.query(ctx, nil, &rows, `SELECT verdict, count(*) AS n FROM verdicts GROUP BY verdict`); err != nil {
-		return nil, fmt.Errorf("count verdicts: %w", err)
-	}
-	counts := map[models.Verdict]int64{}
-	for _, r := range rows {
-		counts[r.Verdict] = r.N
-	}
-	return counts, nil
-}
-
 // Gauge is the open work of one kind, for metrics. Its cost follows open work.
 type Gauge struct {
 	Kind          models.Kind `bun:"kind"`
@@ -235,11 +219,16 @@ type Gauge struct {
 	Unpublished   int64       `bun:"unpublished"`
 }
 
-// Gauges measures open work.
+// Gauges measures open work. An operation that waits for its due time or for a
+// person does not count as old.
 func (s *Store) Gauges(ctx context.Context) (gauges []Gauge, inbox int64, err error) {
-	err = s.query(ctx, nil, &gauges, `SELECT w.kind, count(*) AS open, count(o.needs_attention) AS flagged,
-			extract(epoch FROM now() - min(o.created_at))::float8 AS oldest, count(*) FILTER (WHERE w.published_at IS NULL) AS unpublished
-		FROM work AS w JOIN operations AS o ON o.kind = w.kind AND o.id = w.operation_id GROUP BY w.kind`)
+	err = s.query(ctx, nil, &gauges, `SELECT k.kind, COALESCE(w.open, 0) AS open, COALESCE(f.flagged, 0) AS flagged, COALESCE(w.oldest, 0) AS oldest,
+			COALESCE(w.unpublished, 0) AS unpublished
+		FROM (VALUES ('capture'), ('refund'), ('void')) AS k (kind)
+		LEFT JOIN (SELECT w.kind, count(*) AS open, count(*) FILTER (WHERE w.published_at IS NULL) AS unpublished,
+				extract(epoch FROM now() - min(o.created_at) FILTER (WHERE o.needs_attention IS NULL AND (w.due_at <= now() OR o.version > 1)))::float8 AS oldest
+			FROM work AS w JOIN operations AS o ON o.kind = w.kind AND o.id = w.operation_id GROUP BY w.kind) AS w ON w.kind = k.kind
+		LEFT JOIN (SELECT kind, count(*) AS flagged FROM operations WHERE needs_attention IS NOT NULL GROUP BY kind) AS f ON f.kind = k.kind`)
 	if err != nil {
 		return nil, 0, fmt.Errorf("measure open work: %w", err)
 	}

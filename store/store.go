@@ -23,6 +23,7 @@ type Tx = bun.IConn
 // Store is the ledger. It is safe for concurrent use.
 type Store struct {
 	db     *bun.DB
+	config *pgx.ConnConfig
 	tempo  models.Tempo
 	onMove func(Moved)
 }
@@ -36,6 +37,8 @@ type Moved struct {
 	Version int64
 	Actor   string
 	Reason  string
+	// Verdict is the comparison that was kept beside the step, if one was.
+	Verdict models.Verdict
 }
 
 // Options for [Open]. The zero value is for production.
@@ -64,6 +67,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	}
 	cfg.RuntimeParams["application_name"] = "capstan"
 	cfg.RuntimeParams["timezone"] = "UTC"
+	cfg.RuntimeParams["standard_conforming_strings"] = "on" // bun's quoting relies on it
 	cfg.RuntimeParams["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
 	pool := stdlib.OpenDB(*cfg)
@@ -74,7 +78,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s := &Store{db: bun.NewDB(pool, pgdialect.New()), tempo: o.Tempo, onMove: o.OnMove}
+	s := &Store{db: bun.NewDB(pool, pgdialect.New()), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
 	if s.onMove == nil {
 		s.onMove = func(Moved) {}
 	}

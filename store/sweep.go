@@ -24,6 +24,10 @@ type Sweep struct {
 	Now         time.Time
 }
 
+// lease is who holds the sweep's lease: a run and not its worker, who may be
+// asked for two at once.
+func (sw Sweep) lease(run string) string { return sw.Owner + " " + run }
+
 // Finding is one thing that a sweep saw.
 type Finding struct {
 	OperationID string         `bun:"operation_id" json:"operation_id,omitempty"`
@@ -59,18 +63,20 @@ const sweepBatch = 500
 func (s *Store) RunSweep(ctx context.Context, sw Sweep) (SweepReport, error) {
 	report := SweepReport{DryRun: sw.DryRun, Counts: map[models.Verdict]int{}, Findings: []Finding{}}
 	if sw.DryRun {
-		return report, s.survey(ctx, sw, &report)
+		err := s.survey(ctx, sw, &report)
+		return report, err
 	}
+	run := NewID()
 	n, err := s.exec(ctx, nil, `INSERT INTO leases AS l (name, owner, lease_until) VALUES (?, ?, now() + ? * interval '1 microsecond')
-		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until WHERE l.lease_until < now() OR l.owner = excluded.owner`,
-		sweepLease, sw.Owner, s.tempo.Of(2*time.Minute).Microseconds())
+		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until WHERE l.lease_until < now()`,
+		sweepLease, sw.lease(run), s.tempo.Of(2*time.Minute).Microseconds())
 	if err != nil {
 		return report, fmt.Errorf("take the lease of the sweep: %w", err)
 	}
 	if n == 0 {
 		return report, ErrSweeping
 	}
-	report.ID = NewID()
+	report.ID = run
 	if _, err := s.exec(ctx, nil, `INSERT INTO reconciliations (id, source) VALUES (?, ?)`, report.ID, sw.Source); err != nil {
 		return report, fmt.Errorf("begin a reconciliation: %w", err)
 	}
@@ -88,7 +94,7 @@ func (s *Store) endSweep(ctx context.Context, sw Sweep, report SweepReport) erro
 	if _, err := s.exec(ctx, nil, `UPDATE reconciliations SET finished_at = now(), counts = ? WHERE id = ?`, string(counts), report.ID); err != nil {
 		return fmt.Errorf("end reconciliation %s: %w", report.ID, err)
 	}
-	_, err = s.exec(ctx, nil, `DELETE FROM leases WHERE name = ? AND owner = ?`, sweepLease, sw.Owner)
+	_, err = s.exec(ctx, nil, `DELETE FROM leases WHERE name = ? AND owner = ?`, sweepLease, sw.lease(report.ID))
 	return err
 }
 
@@ -188,8 +194,8 @@ func (s *Store) dueChecks(ctx context.Context, limit int) ([]string, error) {
 
 // redeliver publishes outgoing webhooks again whose task is long late.
 func (s *Store) redeliver(ctx context.Context) error {
-	_, err := s.exec(ctx, nil, `UPDATE deliveries SET generation = generation + 1, published_at = NULL
-		WHERE delivered_at IS NULL AND given_up_at IS NULL AND published_at <= now() - ? * interval '1 microsecond'
+	_, err := s.exec(ctx, nil, `UPDATE deliveries AS d SET generation = generation + 1, published_at = NULL FROM webhooks AS h
+		WHERE h.id = d.webhook_id AND h.disabled_at IS NULL AND delivered_at IS NULL AND given_up_at IS NULL AND published_at <= now() - ? * interval '1 microsecond'
 		  AND due_at <= now() - ? * interval '1 microsecond'`, s.tempo.RepublishAfter().Microseconds(), s.tempo.RepublishAfter().Microseconds())
 	if err != nil {
 		return fmt.Errorf("republish late webhooks: %w", err)

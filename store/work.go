@@ -42,7 +42,8 @@ func (s *Store) UnpublishedOf(ctx context.Context, ids []string) ([]Publication,
 func (s *Store) UnpublishedDeliveries(ctx context.Context, limit int) ([]Publication, error) {
 	return s.publications(ctx, `SELECT d.id, 'delivery' AS kind, d.generation,
 			greatest(0, extract(epoch FROM d.due_at - now()) * 1000000)::bigint AS micros
-		FROM deliveries AS d WHERE d.published_at IS NULL AND d.delivered_at IS NULL AND d.given_up_at IS NULL ORDER BY d.due_at LIMIT ?`, limit)
+		FROM deliveries AS d JOIN webhooks AS h ON h.id = d.webhook_id AND h.disabled_at IS NULL
+		WHERE d.published_at IS NULL AND d.delivered_at IS NULL AND d.given_up_at IS NULL ORDER BY d.due_at LIMIT ?`, limit)
 }
 
 func (s *Store) publications(ctx context.Context, sql string, args ...any) ([]Publication, error) {
@@ -85,7 +86,7 @@ func (s *Store) MarkPublished(ctx context.Context, ps []Publication) error {
 // WhyNot explains why an operation that a task named was not claimed, as Done
 // (nothing left to do), or NotYet with the time to come again. A row that was
 // never sent and never can be is ended here: withdrawn when its order is
-// cancelled, failed when its hold has ended.
+// cancelled, failed when its hold has ended. A refund needs neither.
 func (s *Store) WhyNot(ctx context.Context, kind models.Kind, id, worker string) error {
 	if !ValidID(id) {
 		return fmt.Errorf("%s %q: %w", kind, id, ErrNotFound)
@@ -122,7 +123,7 @@ func (s *Store) WhyNot(ctx context.Context, kind models.Kind, id, worker string)
 		return &NotYet{Reason: "not due yet", At: wait(o.NextAt.Sub(row.Now))}
 	case o.State == models.Pending && o.NeedsAttention != "":
 		return &Done{Reason: "waits for a person: " + o.NeedsAttention}
-	case !neverSent(o) || kind != models.Capture && !row.HoldClosed:
+	case !neverSent(o) || kind == models.Refund || kind == models.Void && !row.HoldClosed:
 		return &NotYet{Reason: "it changed while it was claimed", At: wait(time.Second)}
 	}
 	return s.endUnsent(ctx, o, worker, row.Closing, row.HoldClosed || holdEnds(row.Before, row.Now, s.tempo), row.HoldReason, o.OrderVersion == row.Wanted)

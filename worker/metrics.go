@@ -12,38 +12,52 @@ import (
 	"github.com/capstan-pay/capstan/store"
 )
 
-// metrics are what a worker process counts itself.
-type metrics struct {
+// Metrics are what a process counts itself. Every label comes from a closed set
+// and begins at zero, so that an alert sees the first of anything.
+type Metrics struct {
+	moves     *prometheus.CounterVec
 	verdicts  *prometheus.CounterVec
 	lastSweep prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// NewMetrics registers them.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
-	return &metrics{
+	m := &Metrics{
+		moves: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "capstan_transitions_total", Help: "Steps of operations, by kind, event and resulting state.",
+		}, []string{"kind", "event", "state"}),
 		verdicts: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "capstan_verdicts_total", Help: "Verdicts of sweeps, by verdict.",
+			Name: "capstan_verdicts_total", Help: "Verdicts of claims, webhooks and sweeps, by verdict.",
 		}, []string{"verdict"}),
 		lastSweep: f.NewGauge(prometheus.GaugeOpts{
 			Name: "capstan_sweep_last_success_timestamp_seconds", Help: "When this process last finished a sweep.",
 		}),
 	}
+	for _, v := range models.Verdicts {
+		m.verdicts.WithLabelValues(string(v))
+	}
+	for _, kind := range models.Kinds {
+		for _, e := range models.Moves(kind) {
+			m.moves.WithLabelValues(string(kind), string(e.Event), string(e.To))
+		}
+	}
+	return m
 }
 
-func (m *metrics) swept(r store.SweepReport, now time.Time) {
+// Moved counts one step: it is for store.Options.OnMove.
+func (m *Metrics) Moved(step store.Moved) {
+	m.moves.WithLabelValues(string(step.Kind), string(step.Event), string(step.State)).Inc()
+	if step.Verdict != "" {
+		m.verdicts.WithLabelValues(string(step.Verdict)).Inc()
+	}
+}
+
+func (m *Metrics) swept(r store.SweepReport, now time.Time) {
 	for verdict, n := range r.Counts {
 		m.verdicts.WithLabelValues(string(verdict)).Add(float64(n))
 	}
 	m.lastSweep.Set(float64(now.Unix()))
-}
-
-// Transitions counts and returns the observer of every step that operations
-// make in this process, for store.Options.OnMove.
-func Transitions(reg prometheus.Registerer) func(store.Moved) {
-	moves := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
-		Name: "capstan_transitions_total", Help: "Steps of operations, by kind, event and resulting state.",
-	}, []string{"kind", "event", "state"})
-	return func(m store.Moved) { moves.WithLabelValues(string(m.Kind), string(m.Event), string(m.State)).Inc() }
 }
 
 // Collector measures open work and queues whenever Prometheus asks. Its cost

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/capstan-pay/capstan/models"
@@ -27,11 +26,11 @@ type Config struct {
 	// CancelAfter is how long an open order's changed total must stand.
 	CancelAfter time.Duration
 	// PollEvery is how often an idle server asks Redis for work.
-	PollEvery  time.Duration
-	Deliverer  *Deliverer
-	Registerer prometheus.Registerer
-	Now        func() time.Time
-	Log        *slog.Logger
+	PollEvery time.Duration
+	Deliverer *Deliverer
+	Metrics   *Metrics
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Server takes tasks from Redis until it is shut down.
@@ -39,14 +38,13 @@ type Server struct {
 	c       Config
 	asynq   *asynq.Server
 	queue   *asynq.Client
-	metrics *metrics
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
 // NewServer returns a Server that is not started.
 func NewServer(c Config) *Server {
-	s := &Server{c: c, queue: asynq.NewClientFromRedisClient(c.Redis), metrics: newMetrics(c.Registerer)}
+	s := &Server{c: c, queue: asynq.NewClientFromRedisClient(c.Redis)}
 	tempo := c.Runner.tempo
 	s.asynq = asynq.NewServerFromRedisClient(c.Redis, asynq.Config{
 		Concurrency:              c.Concurrency,

@@ -21,7 +21,7 @@ func (s *Server) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.metrics.swept(report, s.c.Now())
+	s.c.Metrics.swept(report, s.c.Now())
 	if len(report.Findings) > 0 {
 		s.c.Log.InfoContext(ctx, "sweep", "reconciliation_id", report.ID, "findings", len(report.Findings), "counts", report.Counts)
 	}

@@ -79,7 +79,7 @@ func (a *API) Dialect() api.Dialect {
 			add(http.MethodGet, "/api/"+t.name+"/{id}/relationships/"+rel.name, api.ScopeRead, a.linked(t, rel))
 		}
 	}
-	make := func(t *resourceType, scope api.Scope, h func(*call) error) {
+	create := func(t *resourceType, scope api.Scope, h func(*call) error) {
 		add(http.MethodPost, "/api/"+t.name, scope, a.reading(h))
 	}
 	change := func(t *resourceType, scope api.Scope, h func(*call) error) {
@@ -87,23 +87,24 @@ func (a *API) Dialect() api.Dialect {
 	}
 
 	read(a.methodType, (*call).listMethods)
-	make(a.methodType, api.ScopeAdmin, (*call).createMethod)
+	create(a.methodType, api.ScopeAdmin, (*call).createMethod)
 	change(a.methodType, api.ScopeAdmin, (*call).changeMethod)
 
 	read(a.orderType, (*call).listOrders)
-	make(a.orderType, api.ScopeOperate, (*call).createOrder)
+	create(a.orderType, api.ScopeOperate, (*call).createOrder)
 	change(a.orderType, api.ScopeOperate, (*call).changeOrder)
 
 	read(a.holdType, func(c *call) error { return c.listHolds("") })
-	make(a.holdType, api.ScopeOperate, (*call).createHold)
+	create(a.holdType, api.ScopeOperate, (*call).createHold)
 	change(a.holdType, api.ScopeOperate, (*call).changeHold)
 
-	for kind, t := range map[models.Kind]*resourceType{models.Capture: a.captureType, models.Refund: a.refundType, models.Void: a.voidType} {
+	for _, kind := range models.Kinds {
+		t := a.typeOf(kind)
 		read(t, func(c *call) error { return c.listOperations(kind, store.Filter{}) })
 		change(t, api.ScopeOperate, func(c *call) error { return c.changeOperation(kind) })
 	}
 	if !a.refuseCaptures {
-		make(a.captureType, api.ScopeOperate, (*call).createCapture)
+		create(a.captureType, api.ScopeOperate, (*call).createCapture)
 	}
 
 	read(a.verdictType, (*call).listVerdicts)
@@ -145,10 +146,10 @@ func (c *call) show(t *resourceType) error {
 }
 
 // again reads a resource anew after a change, and answers with it.
-func (c *call) again(status int, t *resourceType, id string) error {
+func (c *call) again(status int, t *resourceType, id string, q query) error {
 	r, err := t.find(c, id)
 	if err != nil {
 		return err
 	}
-	return c.one(status, t, r, query{})
+	return c.one(status, t, r, q)
 }

@@ -149,7 +149,7 @@ func (c *call) listHolds(orderID string) error {
 // createHold registers a hold that exists at the gateway.
 func (c *call) createHold() error {
 	t := c.api.holdType
-	in, err := readInput(c.w, c.Request, t.name, "")
+	in, err := c.input(t, "")
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (c *call) createHold() error {
 	if err != nil {
 		return in.refused(err, "/data/relationships/order")
 	}
-	return c.again(created(isNew), t, hold.ID)
+	return c.again(created(isNew), t, hold.ID, in.query)
 }
 
 // placeHold fills in what a hold has from its order: the account, and the
@@ -209,7 +209,7 @@ func (c *call) placeHold(h *models.Authorization) error {
 
 func (c *call) changeHold() error {
 	t, id := c.api.holdType, c.PathValue("id")
-	in, err := readInput(c.w, c.Request, t.name, id)
+	in, err := c.input(t, id)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (c *call) changeHold() error {
 			return c.api.enqueuer.Capture(ctx, tx, c.who.Mode, id, amount, c.who.Actor(), models.Labels{})
 		})
 		if err != nil {
-			return in.refused(err, "/data/attributes/"+asked("_capture", "_capture_amount_cents", void, "_void", in))
+			return in.refused(err, in.asked())
 		}
 	}
 	if !labels.Empty() {
@@ -239,7 +239,7 @@ func (c *call) changeHold() error {
 			return err
 		}
 	}
-	return c.again(http.StatusOK, t, id)
+	return c.again(http.StatusOK, t, id, in.query)
 }
 
 // amountTrigger reads a trigger and the attribute that overwrites its amount.
@@ -254,16 +254,4 @@ func (in *input) amountTrigger(trigger, attribute string) (on bool, amount int64
 		return *asked, amount
 	}
 	return cents != nil, amount
-}
-
-// asked names the attribute that a refusal is about when the ledger names none
-// that was sent.
-func asked(trigger, amount string, other bool, otherName string, in *input) string {
-	switch {
-	case other:
-		return otherName
-	case in.sent(trigger):
-		return trigger
-	}
-	return amount
 }

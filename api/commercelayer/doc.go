@@ -16,7 +16,8 @@
 // Where to look:
 //
 //   - api.go: the table of routes, made from the resource types;
-//   - document.go, input.go: from a body to checked values, every fault named;
+//   - negotiate.go, document.go, input.go, values.go: from a request to checked
+//     values, every fault named;
 //   - query.go: pages, sorting, filters and includes from allow-lists;
 //   - resource.go: the shape of answers; relations.go: links, includes, nested paths;
 //   - one file per resource.

@@ -128,7 +128,7 @@ func (in *input) contradictions(p models.Policy) {
 
 func (c *call) createMethod() error {
 	t := c.api.methodType
-	in, err := readInput(c.w, c.Request, t.name, "")
+	in, err := c.input(t, "")
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (c *call) createMethod() error {
 	if err != nil {
 		return err
 	}
-	return c.one(http.StatusCreated, t, c.method(made), query{})
+	return c.one(http.StatusCreated, t, c.method(made), in.query)
 }
 
 // gatewayFor finds the account of the caller's mode that serves a source type:
@@ -213,7 +213,7 @@ func (c *call) configured(sourceType string) (models.PaymentGateway, error) {
 
 func (c *call) changeMethod() error {
 	t, id := c.api.methodType, c.PathValue("id")
-	in, err := readInput(c.w, c.Request, t.name, id)
+	in, err := c.input(t, id)
 	if err != nil {
 		return err
 	}
@@ -249,5 +249,5 @@ func (c *call) changeMethod() error {
 	if err != nil {
 		return err
 	}
-	return c.one(http.StatusOK, t, c.method(changed), query{})
+	return c.one(http.StatusOK, t, c.method(changed), in.query)
 }

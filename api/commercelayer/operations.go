@@ -57,14 +57,14 @@ type captureAttributes struct {
 	ownAttributes
 }
 
-func (c *call) typeOf(kind models.Kind) *resourceType {
+func (a *API) typeOf(kind models.Kind) *resourceType {
 	switch kind {
 	case models.Refund:
-		return c.api.refundType
+		return a.refundType
 	case models.Void:
-		return c.api.voidType
+		return a.voidType
 	}
-	return c.api.captureType
+	return a.captureType
 }
 
 func (c *call) operation(op models.Operation, sourceType string) *resource {
@@ -85,7 +85,7 @@ func (c *call) operation(op models.Operation, sourceType string) *resource {
 	}
 	ending := commonOf(op.Labels, moment{op.CreatedAt}, moment{op.UpdatedAt})
 	if op.Kind != models.Capture {
-		return c.render(c.typeOf(op.Kind), op.ID, operationAttributes{t, ending, own}, op)
+		return c.render(c.api.typeOf(op.Kind), op.ID, operationAttributes{t, ending, own}, op)
 	}
 	refund, balance := of(op.RefundRequestedCents, op.CurrencyCode), of(op.RefundBalance(), op.CurrencyCode)
 	return c.render(c.api.captureType, op.ID, captureAttributes{
@@ -160,7 +160,7 @@ func (a *API) operationResource(kind models.Kind) *resourceType {
 
 // listOperations lists operations of a kind under what the path already says.
 func (c *call) listOperations(kind models.Kind, f store.Filter) error {
-	t := c.typeOf(kind)
+	t := c.api.typeOf(kind)
 	q, err := readQuery(c.Request, t, true)
 	if err != nil {
 		return err
@@ -211,7 +211,7 @@ func (c *call) listOperations(kind models.Kind, f store.Filter) error {
 // anything left, and the order, allow.
 func (c *call) createCapture() error {
 	t := c.api.captureType
-	in, err := readInput(c.w, c.Request, t.name, "")
+	in, err := c.input(t, "")
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (c *call) createCapture() error {
 	if err != nil {
 		return in.refused(err, at)
 	}
-	return c.again(http.StatusCreated, t, p.Operations[0].ID)
+	return c.again(http.StatusCreated, t, p.Operations[0].ID, in.query)
 }
 
 // loadEvents reads the history of one operation.

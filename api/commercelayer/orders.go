@@ -104,7 +104,7 @@ func (c *call) listOrders() error {
 
 func (c *call) createOrder() error {
 	t := c.api.orderType
-	in, err := readInput(c.w, c.Request, t.name, "")
+	in, err := c.input(t, "")
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (c *call) createOrder() error {
 		in.invalid("reference", "taken", "is the reference of an order with another payment method", nil)
 		return in.done(t.attributes)
 	}
-	return c.one(created(isNew), t, c.order(made), query{})
+	return c.one(created(isNew), t, c.order(made), in.query)
 }
 
 // created is 201 for a new resource, and 200 for one that was there the same.
@@ -155,7 +155,7 @@ type orderChange struct {
 
 func (c *call) changeOrder() error {
 	t, id := c.api.orderType, c.PathValue("id")
-	in, err := readInput(c.w, c.Request, t.name, id)
+	in, err := c.input(t, id)
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (c *call) changeOrder() error {
 	if err != nil {
 		return in.refused(err, "/data")
 	}
-	return c.again(http.StatusOK, t, id)
+	return c.again(http.StatusOK, t, id, in.query)
 }
 
 // applyToOrder makes a change in one transaction: all of it, or nothing.

@@ -20,8 +20,8 @@ type operationChange struct {
 
 // changeOperation answers PATCH /api/{captures,refunds,voids}/{id}.
 func (c *call) changeOperation(kind models.Kind) error {
-	t, id := c.typeOf(kind), c.PathValue("id")
-	in, err := readInput(c.w, c.Request, t.name, id)
+	t, id := c.api.typeOf(kind), c.PathValue("id")
+	in, err := c.input(t, id)
 	if err != nil {
 		return err
 	}
@@ -58,13 +58,13 @@ func (c *call) changeOperation(kind models.Kind) error {
 			return err
 		}
 	}
-	return c.again(http.StatusOK, t, op.ID)
+	return c.again(http.StatusOK, t, op.ID, in.query)
 }
 
-// asked names the trigger that was sent, for a refusal that names none.
+// asked names what was asked for, for a refusal that names nothing that was sent.
 func (in *input) asked() string {
 	for _, name := range []string{"_forward", "_cancel", "_refund", "_refund_amount_cents", "_capture", "_capture_amount_cents", "_void", "succeeded"} {
-		if in.sent(name) {
+		if v, there := in.attributes[name]; there && v != false {
 			return "/data/attributes/" + name
 		}
 	}

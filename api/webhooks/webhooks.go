@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,8 +93,8 @@ func (w *Webhooks) Dialect() api.Dialect {
 	d := api.Dialect{Name: "webhooks", Routes: []api.Route{
 		{Method: http.MethodPost, Pattern: "/webhooks/" + commerceLayer, Handle: w.receiveOrder},
 	}}
-	for slug, s := range w.sources {
-		d.Routes = append(d.Routes, api.Route{Method: http.MethodPost, Pattern: "/webhooks/" + slug, Handle: w.receiveNotice(s)})
+	for _, slug := range slices.Sorted(maps.Keys(w.sources)) {
+		d.Routes = append(d.Routes, api.Route{Method: http.MethodPost, Pattern: "/webhooks/" + slug, Handle: w.receiveNotice(w.sources[slug])})
 	}
 	return d
 }

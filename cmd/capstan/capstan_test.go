@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/capstan-pay/capstan/config"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -205,5 +209,59 @@ func TestDemo(t *testing.T) {
 	}
 	if status != 0 || !r.OK || len(r.Invariants) != len(demoInvariants) {
 		t.Fatalf("status %d\n%s", status, out)
+	}
+}
+
+// TestExample runs the README's first order against `capstan dev`, as a reader does.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"curl", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("the example needs %s, which is not installed", tool)
+		}
+	}
+	api, gateway := address(t), address(t)
+	dir := t.TempDir()
+	start(t, nil, "dev", "--data", dir, "--ephemeral", "--listen", api, "--admin-listen", address(t), "--sandbox-listen", gateway)
+	ready(t, api)
+	cmd := exec.CommandContext(t.Context(), "../../examples/first-order.sh")
+	cmd.Env = append(os.Environ(), "CAPSTAN_API_URL=http://"+api, "CAPSTAN_SANDBOX_URL=http://"+gateway)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), `{"status":"approved","payment_status":"paid"}`) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestDevKeepsItsData: an order made before a restart is there after it.
+func TestDevKeepsItsData(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var id string
+	for round := range 2 {
+		t.Run(fmt.Sprint("round ", round+1), func(t *testing.T) {
+			api := address(t)
+			start(t, nil, "dev", "--data", dir, "--listen", api, "--admin-listen", address(t), "--sandbox-listen", address(t))
+			ready(t, api)
+			remote := config.Remote{URL: "http://" + api, Token: "dev"}
+			if round == 0 {
+				s := &shop{api: remote, methods: map[string]string{}}
+				if err := s.setUp(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				var order resource
+				err := call(t.Context(), remote, http.MethodPost, "/api/orders", map[string]any{
+					"type": "orders", "attributes": map[string]any{"currency_code": "EUR", "total_amount_cents": 100},
+					"relationships": relation("payment_method", "payment_methods", s.methods["by hand"]),
+				}, &order)
+				if err != nil {
+					t.Fatal(err)
+				}
+				id = order.ID
+				return
+			}
+			if err := call(t.Context(), remote, http.MethodGet, "/api/orders/"+id, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

@@ -43,7 +43,7 @@ func startEnvironment(ctx context.Context, c config.Dev, log *slog.Logger) (_ *e
 	}()
 	e.stack, err = devstack.Start(ctx, devstack.Options{
 		Dir: c.Data, Ephemeral: c.Ephemeral, DatabaseURL: c.Database.Reveal(), RedisURL: c.Redis.Reveal(), AllowInProcessRedis: true,
-		PGBin: os.Getenv("PG_BIN"), Log: log,
+		Log: log,
 	})
 	if err != nil {
 		return e, err

@@ -114,10 +114,10 @@ func listCaptures(ctx context.Context, c config.Captures, stdout io.Writer) erro
 
 func printCaptures(w io.Writer, captures []resource) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tNUMBER\tAMOUNT\tSTATE\tNEEDS ATTENTION\tMESSAGE")
+	fmt.Fprintln(t, "ID\tNUMBER\tAMOUNT\tREFUNDABLE\tSTATE\tNEEDS ATTENTION\tMESSAGE")
 	for _, c := range captures {
 		a := c.Attributes
-		fmt.Fprintf(t, "%s\t%v\t%v\t%v\t%s\t%s\n", c.ID, a["number"], a["formatted_amount"], a["state"], text(a["needs_attention"]), text(a["message"]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, text(a["number"]), text(a["formatted_amount"]), text(a["formatted_refund_balance"]), text(a["state"]), text(a["needs_attention"]), text(a["message"]))
 	}
 	return t.Flush()
 }
@@ -149,7 +149,7 @@ func showCapture(ctx context.Context, r config.Remote, id string, stdout io.Writ
 	fmt.Fprintln(t, "\nVERSION\tEVENT\tSTATE\tBY\tWHY")
 	for _, h := range history {
 		a := h.Attributes
-		fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\n", a["version"], a["name"], a["to_state"], a["actor"], a["reason"])
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", text(a["version"]), text(a["name"]), text(a["to_state"]), text(a["actor"]), text(a["reason"]))
 	}
 	return t.Flush()
 }

@@ -44,6 +44,7 @@ type system struct {
 	settings config.Role
 	log      *slog.Logger
 	registry *prometheus.Registry
+	metrics  *worker.Metrics
 
 	store    *store.Store
 	redisOpt asynq.RedisConnOpt
@@ -72,9 +73,9 @@ func (s *system) url(name string) string { return "http://" + s.servers[name].ad
 func open(ctx context.Context, c config.Role, log *slog.Logger) (*system, error) {
 	s := &system{settings: c, log: log, registry: prometheus.NewRegistry(), servers: map[string]*listening{}}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	counted := worker.Transitions(s.registry)
+	s.metrics = worker.NewMetrics(s.registry)
 	st, err := store.Open(ctx, c.DatabaseURL.Reveal(), store.Options{Tempo: c.Tempo(), MaxConns: c.MaxConns, OnMove: func(m store.Moved) {
-		counted(m)
+		s.metrics.Moved(m)
 		log.InfoContext(ctx, "moved", "kind", m.Kind, "operation_id", m.ID, "event", m.Event, "state", m.State, "version", m.Version, "actor", m.Actor, "reason", m.Reason)
 	}})
 	if err != nil {
@@ -190,7 +191,7 @@ func (s *system) startWorker(ctx context.Context) error {
 	t := s.settings.Tempo()
 	s.worker = worker.NewServer(worker.Config{
 		Runner: s.runner, Redis: s.redis, Concurrency: s.settings.Concurrency, SweepEvery: t.Of(s.settings.SweepEvery),
-		CancelAfter: t.Of(s.settings.CancelAfter), PollEvery: s.settings.PollEvery, Registerer: s.registry, Now: time.Now, Log: s.log,
+		CancelAfter: t.Of(s.settings.CancelAfter), PollEvery: s.settings.PollEvery, Metrics: s.metrics, Now: time.Now, Log: s.log,
 		Deliverer: worker.NewDeliverer(s.store, map[string]gateway.Secret{outgoing: s.settings.WebhookOut.Secret}, time.Now),
 	})
 	return s.worker.Start(ctx)

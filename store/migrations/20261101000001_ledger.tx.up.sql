@@ -181,6 +181,10 @@ CREATE INDEX voids_order ON voids (order_id);
 CREATE INDEX captures_authorization ON captures (authorization_id);
 CREATE INDEX refunds_capture ON refunds (capture_id);
 CREATE INDEX voids_authorization ON voids (authorization_id);
+-- What waits for a person is few, and found without reading the rest.
+CREATE INDEX captures_flagged ON captures (id) WHERE needs_attention IS NOT NULL;
+CREATE INDEX refunds_flagged ON refunds (id) WHERE needs_attention IS NOT NULL;
+CREATE INDEX voids_flagged ON voids (id) WHERE needs_attention IS NOT NULL;
 -- An automatic cause captures a hold once, over all states.
 CREATE UNIQUE INDEX captures_once ON captures (authorization_id, cause) WHERE cause <> 'manual';
 -- A capture is given back by cancel once.

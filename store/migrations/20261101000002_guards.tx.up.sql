@@ -57,4 +57,9 @@ CREATE TRIGGER events_truncate BEFORE TRUNCATE ON events EXECUTE FUNCTION refuse
 CREATE TRIGGER events_default_truncate BEFORE TRUNCATE ON events_default EXECUTE FUNCTION refuse('history is append-only');
 CREATE TRIGGER attempts_truncate BEFORE TRUNCATE ON attempts EXECUTE FUNCTION refuse('attempts are append-only');
 CREATE TRIGGER attempts_default_truncate BEFORE TRUNCATE ON attempts_default EXECUTE FUNCTION refuse('attempts are append-only');
+CREATE TRIGGER attempt_results_truncate BEFORE TRUNCATE ON attempt_results EXECUTE FUNCTION refuse('attempts are append-only');
+CREATE TRIGGER attempt_results_default_truncate BEFORE TRUNCATE ON attempt_results_default EXECUTE FUNCTION refuse('attempts are append-only');
+CREATE TRIGGER verdicts_truncate BEFORE TRUNCATE ON verdicts EXECUTE FUNCTION refuse('verdicts are append-only');
 CREATE TRIGGER captures_truncate BEFORE TRUNCATE ON captures EXECUTE FUNCTION refuse('operations are kept');
+CREATE TRIGGER refunds_truncate BEFORE TRUNCATE ON refunds EXECUTE FUNCTION refuse('operations are kept');
+CREATE TRIGGER voids_truncate BEFORE TRUNCATE ON voids EXECUTE FUNCTION refuse('operations are kept');
