@@ -169,7 +169,7 @@ func (s *Store) History(ctx context.Context, id string) ([]models.HistoryRow, er
 	err := s.query(ctx, nil, &rows, `SELECT operation_id, version, event, from_state, to_state, actor, reason, amount_cents, currency_code,
 			gateway_transaction_id, evidence, occurred_at, hash FROM events WHERE operation_id = ?0
 		UNION ALL
-		SELECT operation_id, version, 'claimed', '', 'capturing', worker, idempotency_key, amount_cents, currency_code, '',
+		SELECT operation_id, version, 'claimed', '', 'capturing', worker, CASE call WHEN 'send' THEN 'to send' ELSE 'to look up' END || ' under the key ' || idempotency_key, amount_cents, currency_code, '',
 			jsonb_build_object('call', call, 'deadline', deadline), claimed_at, hash FROM attempts WHERE operation_id = ?0
 		ORDER BY version`, id)
 	if err != nil {

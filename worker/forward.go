@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,8 +30,12 @@ func (r *Runner) Forward(ctx context.Context, mode models.Mode, kind models.Kind
 		return r.forwardEnded(ctx, op, actor, reason)
 	}
 	if op.State != models.Capturing {
-		if err := r.store.Hint(ctx, nil, op, actor, "forward by hand: "+reason); err != nil {
+		err := r.store.Hint(ctx, nil, op, actor, "forward by hand: "+reason)
+		if errors.Is(err, store.ErrStale) {
 			return models.Decision{}, changed(kind)
+		}
+		if err != nil {
+			return models.Decision{}, err
 		}
 	}
 	claims, err := r.store.ClaimAll(ctx, kind, []string{id}, actor)
@@ -87,17 +92,17 @@ func noAdapter(account string) error {
 
 // forwardEnded looks for a late success of an operation that was given up.
 func (r *Runner) forwardEnded(ctx context.Context, op models.Operation, actor, reason string) (models.Decision, error) {
-	req, slug, err := r.describe(ctx, op)
+	c, err := r.describe(ctx, op)
 	if err != nil {
 		return models.Decision{}, err
 	}
-	a, ok := r.accounts[slug]
+	a, ok := r.accounts[c.Account]
 	if !ok {
-		return models.Decision{}, noAdapter(slug)
+		return models.Decision{}, noAdapter(c.Account)
 	}
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
-	ev := a.lookUp(call, req)
+	ev := a.lookUp(call, request(c))
 	if ev.Outcome != models.OutcomeConfirmed {
 		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Rule: "it is " + string(op.State) + " here, and " + ev.Outcome.String() + " there"})
 	}
@@ -111,48 +116,54 @@ func (r *Runner) forwardEnded(ctx context.Context, op models.Operation, actor, r
 	return d, nil
 }
 
-// describe is [request] for an operation that is not claimed.
-func (r *Runner) describe(ctx context.Context, op models.Operation) (gateway.Request, string, error) {
+// describe makes the claim that op would be taken under, without taking it.
+func (r *Runner) describe(ctx context.Context, op models.Operation) (store.Claim, error) {
 	hold, err := r.store.Authorization(ctx, op.Mode, op.AuthorizationID)
 	if err != nil {
-		return gateway.Request{}, "", err
+		return store.Claim{}, err
 	}
 	g, err := r.store.GatewayByID(ctx, op.PaymentGatewayID)
 	if err != nil {
-		return gateway.Request{}, "", err
+		return store.Claim{}, err
 	}
 	asked := map[models.Kind]int{models.Capture: hold.CaptureSequence, models.Refund: hold.RefundSequence, models.Void: hold.VoidSequence}[op.Kind]
-	c := store.Claim{Operation: op, Hold: hold.GatewayTransactionID, HoldCents: hold.AmountCents, MultiCapture: hold.MultiCapture, Asked: asked}
+	c := store.Claim{
+		Operation: op, Account: g.Slug, Hold: hold.GatewayTransactionID, HoldCents: hold.AmountCents, HoldConfirmedCents: hold.ConfirmedCents,
+		HoldBefore: hold.CaptureBefore, HoldClosed: hold.ClosedAt != nil, MultiCapture: hold.MultiCapture, Asked: asked,
+		MaySend: op.NeedsAttention == "", Now: time.Now(),
+	}
 	if op.CaptureID != nil {
 		capture, err := r.store.Operation(ctx, op.Mode, models.Capture, *op.CaptureID)
 		if err != nil {
-			return gateway.Request{}, "", err
+			return store.Claim{}, err
 		}
 		c.Capture = capture.GatewayTransactionID
 	}
-	return request(c), g.Slug, nil
+	return c, nil
 }
 
 // Inspect asks the gateway about an operation without claiming or changing
-// anything: what a dry run shows.
+// anything: what a dry run shows. The decision is what a claim would come to now.
 func (r *Runner) Inspect(ctx context.Context, mode models.Mode, kind models.Kind, id string) (models.Evidence, models.Decision, error) {
 	op, err := r.store.Operation(ctx, mode, kind, id)
 	if err != nil {
 		return models.Evidence{}, models.Decision{}, err
 	}
-	req, slug, err := r.describe(ctx, op)
+	c, err := r.describe(ctx, op)
 	if err != nil {
 		return models.Evidence{}, models.Decision{}, err
 	}
-	a, ok := r.accounts[slug]
+	a, ok := r.accounts[c.Account]
 	if !ok {
-		return models.Evidence{}, models.Decision{}, noAdapter(slug)
+		return models.Evidence{}, models.Decision{}, noAdapter(c.Account)
 	}
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
-	ev := a.lookUp(call, req)
-	as := op
-	as.State = models.Capturing // as the claim would judge it
-	facts := models.Facts{Tempo: r.tempo, Now: time.Now(), Fenced: true, MaySend: true, NoneConclusive: true, HoldLeftConfirmed: req.HoldCents, ReplaysErrors: a.caps.ReplaysErrors}
-	return ev, models.Judge(as, ev, facts), nil
+	ev := a.lookUp(call, request(c))
+	facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors)
+	facts.Fenced = op.State.Live()
+	if facts.Fenced {
+		op.State = models.Capturing
+	}
+	return ev, models.Judge(op, ev, facts), nil
 }
