@@ -224,6 +224,10 @@ func none(o Operation, f Facts) Decision {
 		return Decision{Event: Refused, ClearFlag: true, Verdict: Fail, Rule: "nothing was taken and the hold has ended"}
 	case o.Tries >= MaxTries:
 		return Decision{Event: NotSent, Replayed: o.Replayed, Flag: FlagTries, Verdict: NeedsAttention, Rule: "sent too often without effect"}
+	case o.NextAt != nil && o.NextAt.After(f.Now):
+		// A hint asked for this look. It must not bring a delayed capture, or the
+		// next try after a decline, forward.
+		return Decision{Event: NotSent, Replayed: o.Replayed, Wait: o.NextAt.Sub(f.Now), Verdict: Wait, Rule: "nothing was taken, and its own time has not come"}
 	case f.ReplaysErrors && o.Replayed:
 		return Decision{Event: NotSent, RotateKey: true, ClearFlag: o.NeedsAttention == FlagUnknown, Verdict: Retry, Rule: "proven without effect; the old key would only repeat its error"}
 	case o.NeedsAttention == FlagUnknown:

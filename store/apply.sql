@@ -42,7 +42,7 @@ WITH m AS (
         last_sent_at = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL WHEN m.sent THEN now() ELSE o.last_sent_at END,
         look_first = m.event = 'hinted' OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
         lease_until = CASE WHEN m.annotates THEN o.lease_until END, lease_owner = CASE WHEN m.annotates THEN o.lease_owner END,
-        next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' THEN now() WHEN m.annotates THEN o.next_at
+        next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' AND o.state <> 'pending' THEN now() WHEN m.annotates THEN o.next_at
                        ELSE now() + m.wait * interval '1 microsecond' END,
         tries = o.tries + m.try,
         look_ups = CASE WHEN m.look = 1 THEN o.look_ups + 1 WHEN m.try = 1 OR m.event = 'hinted' THEN 0 ELSE o.look_ups END,
@@ -85,7 +85,7 @@ WITH m AS (
     DELETE FROM work AS w USING moved AS o JOIN m ON m.id = o.id WHERE w.operation_id = o.id AND NOT m.is_live
 ), work_left AS (
     UPDATE work AS w
-    SET due_at = COALESCE(CASE WHEN m.event = 'hinted' AND o.state = 'capturing' THEN NULL ELSE o.next_at END, w.due_at),
+    SET due_at = CASE WHEN m.event <> 'hinted' THEN COALESCE(o.next_at, w.due_at) WHEN o.state = 'capturing' THEN w.due_at ELSE now() END,
         generation = w.generation + (m.event = 'hinted')::integer,
         published_at = CASE WHEN m.event = 'hinted' THEN NULL ELSE w.published_at END
     FROM moved AS o JOIN m ON m.id = o.id

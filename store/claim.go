@@ -59,11 +59,12 @@ var sendable = map[models.Kind]string{
 }
 
 // takeGuard lets a row be taken: due, not leased, its gateway not paused; fit to
-// be sent if it never was, else fit to be looked up. A flagged pending row has
-// nothing to look up and waits for a person.
+// be sent if it never was, else fit to be looked up. After a hint it is looked
+// up whatever its time. A flagged pending row has nothing to look up and waits
+// for a person.
 const takeGuard = `g.paused_at IS NULL
       AND CASE WHEN o.state = 'capturing' THEN o.lease_until < now()
-               WHEN o.state IN ('pending', 'submitted', 'unknown') THEN o.next_at <= now()
+               WHEN o.state IN ('pending', 'submitted', 'unknown') THEN o.next_at <= now() OR (o.state = 'pending' AND o.look_first)
                ELSE false END
       AND CASE WHEN o.sent_version IS NULL AND NOT o.look_first THEN ?sendable
                ELSE o.look_first OR o.state <> 'pending' OR o.needs_attention IS NULL END`

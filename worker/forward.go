@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
 )
