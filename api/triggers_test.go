@@ -195,3 +195,40 @@ func TestPaymentMethodChanges(t *testing.T) {
 	id := w.approve(t, p)
 	w.get(t, "/api/captures/"+id).want(t, 200, map[string]any{"data.attributes.cause": "delay", "data.attributes.state": "pending"})
 }
+
+// An operator's retry: a capture that failed is looked up first, and asked for
+// anew only when the gateway conclusively has nothing.
+func TestRetryOfAFailedCapture(t *testing.T) {
+	w := newWorld(t)
+	p := w.place(t, w.method(t, ""), 1500, 1500, "capture.decline_hard:1")
+	failed := w.approve(t, p)
+	w.run(t, models.Capture, failed)
+	w.get(t, "/api/captures/"+failed).want(t, 200, map[string]any{"data.attributes.state": "failed"})
+	w.patch(t, "captures", failed, `{"_retry":true}`).want(t, 200, nil)
+	again, _ := w.get(t, "/api/orders/"+p.order+"/captures?sort=-id").want(t, 200, map[string]any{"meta.record_count": 2, "data.0.attributes.cause": "manual"}).at(t, "data.0.id").(string)
+	w.run(t, models.Capture, again)
+	w.get(t, "/api/orders/"+p.order).want(t, 200, map[string]any{"data.attributes.payment_status": "paid"})
+	w.patch(t, "captures", again, `{"_retry":true}`).want(t, 422, map[string]any{"errors.0.code": "NOT_RETRYABLE", "errors.0.source.pointer": "/data/attributes/_retry"})
+	w.patch(t, "captures", again, `{"_acknowledge":true}`).want(t, 422, map[string]any{"errors.0.code": "NOT_FLAGGED"})
+	if book := w.sandbox.BookOf(p.hold); len(book.Captures) != 1 || book.Captures[0].Amount != 1500 {
+		t.Errorf("the gateway booked %+v", book.Captures)
+	}
+}
+
+// A person clears a flag: on a finished capture by acknowledging it, on an open
+// one by having it looked at again.
+func TestFlagsAreClearedByHand(t *testing.T) {
+	w := newWorld(t)
+	p := w.place(t, w.method(t, ""), 1500, 1500, "capture.wrong_amount=1400:1")
+	capture := w.approve(t, p)
+	w.run(t, models.Capture, capture)
+	w.get(t, "/api/captures/"+capture).want(t, 200, map[string]any{"data.attributes.needs_attention": "amount_conflict", "data.attributes.confirmed_amount_cents": 1400})
+	w.patch(t, "captures", capture, `{"_acknowledge":true}`).want(t, 200, map[string]any{"data.attributes.needs_attention": nil, "data.attributes.state": "succeeded"})
+
+	open := w.approve(t, w.place(t, w.method(t, ""), 1500, 1500, ""))
+	w.sql(t, `UPDATE captures SET needs_attention = 'bad_request', tries = 12 WHERE id = '`+open+`'`)
+	w.patch(t, "captures", open, `{"_acknowledge":true}`).want(t, 422, map[string]any{"errors.0.code": "STILL_OPEN"})
+	w.patch(t, "captures", open, `{"_retry":true}`).want(t, 200, map[string]any{"data.attributes.needs_attention": nil})
+	w.run(t, models.Capture, open)
+	w.get(t, "/api/captures/"+open).want(t, 200, map[string]any{"data.attributes.state": "succeeded"})
+}

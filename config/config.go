@@ -289,9 +289,11 @@ type Remote struct {
 type Captures struct {
 	Remote  `embed:""`
 	List    CapturesList  `cmd:"" help:"List captures, newest first."`
-	Show    CaptureID     `cmd:"" help:"One capture with its history."`
+	Show    CaptureShow   `cmd:"" help:"One capture with its history."`
 	Forward CaptureID     `cmd:"" help:"Record, with proof from the gateway, that a stuck capture succeeded."`
 	Cancel  CaptureID     `cmd:"" help:"Give the money of a mismatched capture back."`
+	Retry   CaptureID     `cmd:"" help:"Look at an open capture now and clear its flag; look a failed one up, then ask for it anew."`
+	Ack     CaptureID     `cmd:"" name:"acknowledge" help:"Clear the flag of a finished capture that a person has dealt with."`
 	Refund  CaptureRefund `cmd:"" help:"Refund a capture, in full or in part."`
 }
 
@@ -302,8 +304,14 @@ type CapturesList struct {
 	Page  int    `default:"1" help:"Which page."`
 }
 
-// CaptureID names a capture.
+// CaptureID names a capture, and says why.
 type CaptureID struct {
+	ID     string `arg:"" help:"The capture's id."`
+	Reason string `placeholder:"TEXT" help:"Why; the history keeps it."`
+}
+
+// CaptureShow names a capture.
+type CaptureShow struct {
 	ID string `arg:"" help:"The capture's id."`
 }
 

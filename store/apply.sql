@@ -44,7 +44,7 @@ WITH m AS (
         lease_until = CASE WHEN m.annotates THEN o.lease_until END, lease_owner = CASE WHEN m.annotates THEN o.lease_owner END,
         next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' AND o.state <> 'pending' THEN now() WHEN m.annotates THEN o.next_at
                        ELSE now() + m.wait * interval '1 microsecond' END,
-        tries = o.tries + m.try,
+        tries = CASE WHEN m.event = 'hinted' AND m.clear_flag THEN 0 ELSE o.tries + m.try END,
         look_ups = CASE WHEN m.look = 1 THEN o.look_ups + 1 WHEN m.try = 1 OR m.event = 'hinted' THEN 0 ELSE o.look_ups END,
         unsent = CASE WHEN m.unsent = 1 THEN o.unsent + 1 WHEN m.annotates THEN o.unsent ELSE 0 END,
         unknown_since = CASE WHEN m.annotates THEN o.unknown_since WHEN m.to_state IN ('unknown', 'submitted') THEN COALESCE(o.unknown_since, now()) END,

@@ -20,7 +20,7 @@ func (s *Store) CreateOrderIn(ctx context.Context, tx Tx, o models.Order) (order
 		ON CONFLICT (mode, reference) WHERE reference IS NOT NULL DO NOTHING RETURNING `+s.columns(o, "o"),
 		NewID(), o.Mode, o.PaymentMethodID, o.CurrencyCode, o.TotalAmountCents, o.CaptureAt, nullable(o.Reference), nullable(o.ReferenceOrigin), string(o.Metadata))
 	if err != nil {
-		return o, false, fmt.Errorf("create order %q: %w", o.Reference, err)
+		return o, false, fmt.Errorf("create order %.80q: %w", o.Reference, tooLong(err, "reference"))
 	}
 	if len(rows) == 1 {
 		return rows[0], true, nil
@@ -72,7 +72,7 @@ func (s *Store) LabelOrder(ctx context.Context, tx Tx, mode models.Mode, id stri
 		return refuse("reference_taken", "reference", "another order has the reference %q", *a.Reference)
 	}
 	if err != nil {
-		return fmt.Errorf("label order %s: %w", id, err)
+		return fmt.Errorf("label order %s: %w", id, tooLong(err, "reference"))
 	}
 	if n == 0 {
 		return fmt.Errorf("order %s: %w", id, ErrNotFound)

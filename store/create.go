@@ -175,7 +175,7 @@ func (n newOperation) explain(err error) error {
 }
 
 func nullable(s string) *string {
-	if s == "" {
+	if s = clean(s); s == "" {
 		return nil
 	}
 	return &s

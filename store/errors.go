@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // What callers branch on.
@@ -37,6 +39,15 @@ func busy(rule, field, format string, args ...any) *Refusal {
 	r := refuse(rule, field, format, args...)
 	r.Busy = true
 	return r
+}
+
+// tooLong turns the database's refusal of a name that no index can hold into a rule.
+func tooLong(err error, field string) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "54000" {
+		return refuse("too_long", field, "it is too long to be found again; use at most 255 characters")
+	}
+	return err
 }
 
 // NotYet says that an operation cannot be claimed now, and when to come again.

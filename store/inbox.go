@@ -24,7 +24,7 @@ func (s *Store) Receive(ctx context.Context, source, eventID, topic string, body
 	n, err := s.exec(ctx, nil, `INSERT INTO inbox (id, source, event_id, topic, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (source, event_id) DO NOTHING`,
 		NewID(), source, clean(eventID), clean(topic), body)
 	if err != nil {
-		return false, fmt.Errorf("store webhook %s of %s: %w", eventID, source, err)
+		return false, fmt.Errorf("store webhook %.80s of %.80s: %w", eventID, source, tooLong(err, "id"))
 	}
 	return n == 1, nil
 }

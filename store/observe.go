@@ -49,7 +49,7 @@ func (s *Store) observe(ctx context.Context, ob Observation) (models.Decision, e
 	if d.Event == "" {
 		return d, nil
 	}
-	if d.Event == models.Hinted && op.LookFirst && op.NextAt != nil && !op.NextAt.After(time.Now()) {
+	if d.Event == models.Hinted && op.LookFirst && (op.State == models.Pending || op.NextAt != nil && !op.NextAt.After(time.Now())) {
 		return d, nil // already asked to look
 	}
 	_, err = s.Apply(ctx, Move{
@@ -71,6 +71,34 @@ func (s *Store) Hint(ctx context.Context, tx Tx, op models.Operation, actor, rea
 	if err == nil && len(moved) == 0 {
 		err = fmt.Errorf("%s %s: %w", op.Kind, op.ID, ErrStale)
 	}
+	return err
+}
+
+// Retry answers an operator's "again" on an open operation: its flag is cleared,
+// its tries are forgotten, and it is looked up at once. What the look proves
+// decides whether anything is sent.
+func (s *Store) Retry(ctx context.Context, op models.Operation, actor, reason string) error {
+	if !op.State.Live() {
+		return refuse("not_open", "_retry", "the %s is %s; only an open one is looked at again", op.Kind, op.State)
+	}
+	_, err := s.Apply(ctx, Move{
+		Op: op, Decision: models.Decision{Event: models.Hinted, ClearFlag: true, Rule: "retry by hand"}, Actor: actor, Reason: reason,
+	})
+	return err
+}
+
+// Acknowledge clears the flag of an operation that has ended: a person has seen
+// it and dealt with it. Nothing else changes, and the history keeps both.
+func (s *Store) Acknowledge(ctx context.Context, op models.Operation, actor, reason string) error {
+	switch {
+	case op.NeedsAttention == "":
+		return refuse("not_flagged", "_acknowledge", "the %s waits for nobody", op.Kind)
+	case op.State.Live():
+		return refuse("still_open", "_acknowledge", "the %s is %s; send _retry to have it looked at again", op.Kind, op.State)
+	}
+	_, err := s.Apply(ctx, Move{
+		Op: op, Decision: models.Decision{Event: models.Unflagged, ClearFlag: true, Rule: "acknowledged by hand: " + op.NeedsAttention}, Actor: actor, Reason: reason,
+	})
 	return err
 }
 

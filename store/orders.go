@@ -225,7 +225,7 @@ func (s *Store) insertHold(ctx context.Context, tx Tx, order models.Order, a mod
 		return a, refuse("gateway_transaction_taken", "gateway_transaction_id", "%s is registered already, for another order", a.GatewayTransactionID)
 	}
 	if err != nil {
-		return a, fmt.Errorf("register hold %s: %w", a.GatewayTransactionID, err)
+		return a, fmt.Errorf("register hold %.80s: %w", a.GatewayTransactionID, tooLong(err, "gateway_transaction_id"))
 	}
 	return a, nil
 }

@@ -154,6 +154,16 @@ func (s *Store) exec(ctx context.Context, tx Tx, sql string, args ...any) (int64
 }
 
 func (s *Store) on(tx Tx, sql string, args ...any) *bun.RawQuery {
+	for i, arg := range args { // a NUL would break the statement
+		switch text := arg.(type) {
+		case string:
+			args[i] = clean(text)
+		case *string:
+			if text != nil {
+				args[i] = clean(*text)
+			}
+		}
+	}
 	q := s.db.NewRaw(sql, args...)
 	if tx != nil {
 		q = q.Conn(tx)

@@ -2,6 +2,7 @@ package commercelayer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -12,10 +13,11 @@ import (
 
 // operationChange is what a PATCH of a capture, a refund or a void asks for.
 type operationChange struct {
-	forward, cancel, refund bool
-	refundCents             int64
-	reason                  string
-	labels                  store.Attached
+	forward, cancel, refund, retry, acknowledge bool
+
+	refundCents int64
+	reason      string
+	labels      store.Attached
 }
 
 // changeOperation answers PATCH /api/{captures,refunds,voids}/{id}.
@@ -26,13 +28,15 @@ func (c *call) changeOperation(kind models.Kind) error {
 		return err
 	}
 	succeeded := in.flag("succeeded")
-	change := operationChange{forward: in.trigger("_forward"), reason: in.reason(), labels: in.labels()}
+	change := operationChange{
+		forward: in.trigger("_forward"), retry: in.trigger("_retry"), acknowledge: in.trigger("_acknowledge"), reason: in.reason(), labels: in.labels(),
+	}
 	if kind == models.Capture { // refunds and voids can be forwarded, never cancelled
 		change.cancel = in.trigger("_cancel")
 		change.refund, change.refundCents = in.amountTrigger("_refund", "_refund_amount_cents")
 	}
 	marked := succeeded != nil && *succeeded
-	in.only(map[string]bool{"_forward": change.forward || marked, "_cancel": change.cancel, "_refund": change.refund})
+	in.only(map[string]bool{"_forward": change.forward || marked, "_cancel": change.cancel, "_refund": change.refund, "_retry": change.retry, "_acknowledge": change.acknowledge})
 	if err := in.done(t.attributes); err != nil {
 		return err
 	}
@@ -63,7 +67,7 @@ func (c *call) changeOperation(kind models.Kind) error {
 
 // asked names what was asked for, for a refusal that names nothing that was sent.
 func (in *input) asked() string {
-	for _, name := range []string{"_forward", "_cancel", "_refund", "_refund_amount_cents", "_capture", "_capture_amount_cents", "_void", "succeeded"} {
+	for _, name := range []string{"_forward", "_retry", "_acknowledge", "_cancel", "_refund", "_refund_amount_cents", "_capture", "_capture_amount_cents", "_void", "succeeded"} {
 		if v, there := in.attributes[name]; there && v != false {
 			return "/data/attributes/" + name
 		}
@@ -79,6 +83,10 @@ func (c *call) trigger(op models.Operation, change operationChange) error {
 		}
 		_, err := c.api.forward(c.Context(), c.who.Mode, op.Kind, op.ID, c.who.Actor(), change.reason)
 		return err
+	case change.retry:
+		return c.retry(op, change.reason)
+	case change.acknowledge:
+		return c.api.store.Acknowledge(c.Context(), op, c.who.Actor(), change.reason)
 	case !change.cancel && !change.refund:
 		return nil
 	}
@@ -87,6 +95,33 @@ func (c *call) trigger(op models.Operation, change operationChange) error {
 			return c.api.enqueuer.CancelCapture(ctx, tx, c.who.Mode, op.ID, c.who.Actor())
 		}
 		return c.api.enqueuer.Refund(ctx, tx, c.who.Mode, op.ID, change.refundCents, c.who.Actor())
+	})
+	return err
+}
+
+// retry looks at an open operation again. One that failed is looked up first: a
+// late success is recorded, and only what the gateway conclusively does not
+// have is asked for anew, as an operation of its own.
+func (c *call) retry(op models.Operation, reason string) error {
+	if op.State.Live() {
+		return c.api.store.Retry(c.Context(), op, c.who.Actor(), reason)
+	}
+	if op.State != models.Failed {
+		return &store.Refusal{Rule: "not_retryable", Field: "_retry", Detail: fmt.Sprintf("the %s is %s; only an open or a failed one is tried again", op.Kind, op.State)}
+	}
+	_, err := c.api.forward(c.Context(), c.who.Mode, op.Kind, op.ID, c.who.Actor(), "retry: "+reason)
+	refusal, ok := errors.AsType[*store.Refusal](err)
+	if err == nil || !ok || refusal.Rule != "not_found_at_gateway" {
+		return err
+	}
+	_, err = c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
+		switch op.Kind {
+		case models.Refund:
+			return c.api.enqueuer.Refund(ctx, tx, c.who.Mode, *op.CaptureID, op.AmountCents, c.who.Actor())
+		case models.Void:
+			return c.api.enqueuer.Void(ctx, tx, c.who.Mode, op.AuthorizationID, c.who.Actor())
+		}
+		return c.api.enqueuer.Capture(ctx, tx, c.who.Mode, op.AuthorizationID, op.AmountCents, c.who.Actor(), models.Labels{})
 	})
 	return err
 }

@@ -117,6 +117,10 @@ func (d *demonstration) run(ctx context.Context, orders int) (demoResult, error)
 	half := len(d.sales) / 2
 	d.say("the shop approves %d orders", half)
 	first := d.play(ctx, d.sales[:half])
+	err := until(ctx, "a part of the first half is placed", func() (bool, error) { return d.played.Load() >= int64(half/4), nil })
+	if err != nil {
+		return demoResult{}, errors.Join(err, first())
+	}
 	if err := d.env.redis.FlushAll(ctx).Err(); err != nil {
 		return demoResult{}, fmt.Errorf("flush Redis: %w", err)
 	}

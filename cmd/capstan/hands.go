@@ -26,15 +26,19 @@ func hands(ctx context.Context, cli config.CLI, command string, stdout io.Writer
 	case "captures show":
 		return showCapture(ctx, c.Remote, c.Show.ID, stdout)
 	case "captures forward":
-		return triggerCapture(ctx, c.Remote, c.Forward.ID, map[string]any{"_forward": true}, stdout)
+		return triggerCapture(ctx, c.Remote, c.Forward, map[string]any{"_forward": true}, stdout)
 	case "captures cancel":
-		return triggerCapture(ctx, c.Remote, c.Cancel.ID, map[string]any{"_cancel": true}, stdout)
+		return triggerCapture(ctx, c.Remote, c.Cancel, map[string]any{"_cancel": true}, stdout)
+	case "captures retry":
+		return triggerCapture(ctx, c.Remote, c.Retry, map[string]any{"_retry": true}, stdout)
+	case "captures acknowledge":
+		return triggerCapture(ctx, c.Remote, c.Ack, map[string]any{"_acknowledge": true}, stdout)
 	case "captures refund":
 		attributes := map[string]any{"_refund": true}
 		if c.Refund.Amount > 0 {
 			attributes["_refund_amount_cents"] = c.Refund.Amount
 		}
-		return triggerCapture(ctx, c.Remote, c.Refund.ID, attributes, stdout)
+		return triggerCapture(ctx, c.Remote, config.CaptureID{ID: c.Refund.ID}, attributes, stdout)
 	case "orders approve":
 		return approveOrders(ctx, cli.Orders, stdout)
 	}
@@ -51,14 +55,22 @@ type resource struct {
 // remoteTimeout bounds one call: a forward asks a gateway inside it.
 const remoteTimeout = 60 * time.Second
 
-// call makes one API call and decodes data into dest. A refusal of the API is
-// printed as it is told.
+// call makes one API call with body as the document's data, if there is one.
 func call(ctx context.Context, r config.Remote, method, path string, body, dest any) error {
+	if body == nil {
+		return send(ctx, r, method, path, nil, dest)
+	}
+	return send(ctx, r, method, path, map[string]any{"data": body}, dest)
+}
+
+// send makes one API call and decodes data into dest. A refusal of the API is
+// printed as it is told.
+func send(ctx context.Context, r config.Remote, method, path string, document, dest any) error {
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
 	var content io.Reader
-	if body != nil {
-		encoded, err := json.Marshal(map[string]any{"data": body})
+	if document != nil {
+		encoded, err := json.Marshal(document)
 		if err != nil {
 			return err
 		}
@@ -154,10 +166,13 @@ func showCapture(ctx context.Context, r config.Remote, id string, stdout io.Writ
 	return t.Flush()
 }
 
-func triggerCapture(ctx context.Context, r config.Remote, id string, attributes map[string]any, stdout io.Writer) error {
+func triggerCapture(ctx context.Context, r config.Remote, c config.CaptureID, attributes map[string]any, stdout io.Writer) error {
 	var capture resource
-	err := call(ctx, r, http.MethodPatch, "/api/captures/"+url.PathEscape(id), map[string]any{"type": "captures", "id": id, "attributes": attributes}, &capture)
-	if err != nil {
+	document := map[string]any{"data": map[string]any{"type": "captures", "id": c.ID, "attributes": attributes}}
+	if c.Reason != "" {
+		document["meta"] = map[string]any{"reason": c.Reason}
+	}
+	if err := send(ctx, r, http.MethodPatch, "/api/captures/"+url.PathEscape(c.ID), document, &capture); err != nil {
 		return err
 	}
 	if r.JSON {
