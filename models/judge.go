@@ -247,6 +247,10 @@ func observed(o Operation, ev Evidence, f Facts) Decision {
 	case OutcomeRefused:
 		return observedRefusal(o, ev)
 	}
+	if o.State == Capturing {
+		// Its owner learns the truth; a hint would only break the owner's fence.
+		return Decision{Verdict: Wait, Rule: "a claim is under way"}
+	}
 	if ev.Source == FromWebhook && o.State.Live() {
 		return hint("the gateway says something happened")
 	}

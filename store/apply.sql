@@ -42,7 +42,7 @@ WITH m AS (
         last_sent_at = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL WHEN m.sent THEN now() ELSE o.last_sent_at END,
         look_first = m.event = 'hinted' OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
         lease_until = CASE WHEN m.annotates THEN o.lease_until END, lease_owner = CASE WHEN m.annotates THEN o.lease_owner END,
-        next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' AND o.state <> 'pending' THEN now() WHEN m.annotates THEN o.next_at
+        next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' AND o.state IN ('submitted', 'unknown') THEN now() WHEN m.annotates THEN o.next_at
                        ELSE now() + m.wait * interval '1 microsecond' END,
         tries = CASE WHEN m.event = 'hinted' AND m.clear_flag THEN 0 ELSE o.tries + m.try END,
         look_ups = CASE WHEN m.look = 1 THEN o.look_ups + 1 WHEN m.try = 1 OR m.event = 'hinted' THEN 0 ELSE o.look_ups END,

@@ -135,7 +135,7 @@ func (s *Store) CancelOrder(ctx context.Context, tx Tx, mode models.Mode, orderI
 	}
 	for _, c := range captures {
 		switch {
-		case !c.State.Live():
+		case !c.State.Live(), c.State == models.Capturing: // its owner's outcome decides
 		case neverSent(c):
 			err = s.withdraw(ctx, tx, c, actor, "the order was cancelled before anything was sent")
 		default:

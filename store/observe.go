@@ -81,6 +81,9 @@ func (s *Store) Retry(ctx context.Context, op models.Operation, actor, reason st
 	if !op.State.Live() {
 		return refuse("not_open", "_retry", "the %s is %s; only an open one is looked at again", op.Kind, op.State)
 	}
+	if op.State == models.Capturing {
+		return busy("operation_under_way", "_retry", "the %s is being worked on right now", op.Kind)
+	}
 	_, err := s.Apply(ctx, Move{
 		Op: op, Decision: models.Decision{Event: models.Hinted, ClearFlag: true, Rule: "retry by hand"}, Actor: actor, Reason: reason,
 	})

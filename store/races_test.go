@@ -231,7 +231,7 @@ func TestCancelAgainstClaim(t *testing.T) {
 			},
 		)
 		end := b.outcome(t, o.ID)
-		claimedFirst := len(claims) == 1 && !claims[0].Look && end.state() == models.Capturing && end.order.CancelRequestedAt != nil && end.captures[0].LookFirst && end.voids == 0
+		claimedFirst := len(claims) == 1 && !claims[0].Look && end.state() == models.Capturing && end.order.CancelRequestedAt != nil && end.captures[0].Version == claims[0].Version && end.voids == 0
 		cancelledFirst := len(claims) == 0 && end.state() == models.Cancelled && end.order.Status == models.OrderCancelled && end.voids == 1
 		if errors.Join(errs...) != nil || claimedFirst == cancelledFirst {
 			t.Errorf("%v: %d claims, the capture is %s, the order %s, %d voids", errs, len(claims), end.state(), end.order.Status, end.voids)

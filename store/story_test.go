@@ -49,7 +49,6 @@ func TestStories(t *testing.T) {
 				t.Repeat(s.actions())
 			})
 			b.verify(t)
-			b.tally(t)
 			b.audited(t)
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,7 +67,7 @@ func Parse(raw []byte) (Payload, error) {
 	if err := d.Decode(&p); err != nil {
 		return p, fmt.Errorf("%w: %w", ErrPayload, err)
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return p, fmt.Errorf("%w: more than one document", ErrPayload)
 	}
 	if p.Version != version {

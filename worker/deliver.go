@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -89,9 +91,9 @@ func (d *Deliverer) post(ctx context.Context, delivery store.Delivery) (status i
 		return 0, fmt.Errorf("deliver to %s: %w", delivery.Endpoint, err)
 	}
 	now := d.now()
-	signer, err := standardwebhooks.NewWebhookRaw([]byte(d.secrets[delivery.Endpoint].Reveal()))
+	signer, err := newSigner(d.secrets[delivery.Endpoint])
 	if err != nil {
-		return 0, fmt.Errorf("sign for %s: %w; set its secret", delivery.Endpoint, err)
+		return 0, fmt.Errorf("sign for %s: %w", delivery.Endpoint, err)
 	}
 	signature, err := signer.Sign(delivery.ID, now, body)
 	if err != nil {
@@ -109,4 +111,21 @@ func (d *Deliverer) post(ctx context.Context, delivery store.Delivery) (status i
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection can be used again
 	return res.StatusCode, nil
+}
+
+// newSigner reads a secret as Standard Webhooks writes them, whsec_ and base64,
+// so that the receiver's library takes the same text; any other is used as it is.
+func newSigner(secret gateway.Secret) (*standardwebhooks.Webhook, error) {
+	text := secret.Reveal()
+	if text == "" {
+		return nil, errors.New("it has no secret; set one, since anyone can sign with none")
+	}
+	if !strings.HasPrefix(text, "whsec_") {
+		return standardwebhooks.NewWebhookRaw([]byte(text))
+	}
+	signer, err := standardwebhooks.NewWebhook(text)
+	if err != nil {
+		return nil, errors.New("its secret begins with whsec_ and is not base64 after it")
+	}
+	return signer, nil
 }
