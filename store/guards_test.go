@@ -220,7 +220,7 @@ func TestPaymentStatusInBothWorlds(t *testing.T) {
 	b := newBench(t, onApproval)
 	formula := read[string](t, b, `SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef AS d JOIN pg_attribute AS a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
 		WHERE a.attrelid = 'orders'::regclass AND a.attname = 'payment_status'`)
-	rows, err := b.db.Query(`WITH cents (c) AS (VALUES (0::bigint), (1), (1499), (1500), (1501), (3000))
+	rows, err := b.db.Query(`WITH cents (c) AS (VALUES (0::bigint), (1), (1499), (1500), (1501))
 		SELECT total_amount_cents, held_cents, voided_cents, captured_cents, refunded_cents, reset_cents, status, ` + formula + `
 		FROM cents AS a (total_amount_cents), cents AS b (held_cents), cents AS c (voided_cents), cents AS d (captured_cents),
 		     cents AS e (refunded_cents), cents AS f (reset_cents), unnest('{pending,placed,editing,approved,cancelled}'::text[]) AS status`)
@@ -237,7 +237,7 @@ func TestPaymentStatusInBothWorlds(t *testing.T) {
 		}
 	}
 	must(t, rows.Err())
-	if n != 6*6*6*6*6*6*5 {
+	if n != 5*5*5*5*5*5*5 {
 		t.Errorf("%d cases", n)
 	}
 }

@@ -23,7 +23,7 @@ func TestVerifierOnAGoodLedger(t *testing.T) {
 }
 
 // storyChecks is how many stories are told; -rapid.checks asks for more.
-const storyChecks = "25"
+const storyChecks = "12"
 
 // TestStories tells random stories about an order: whatever is asked for, in
 // whatever order, with whatever the gateway says and however late, the ledger is

@@ -135,7 +135,7 @@ func CheckRedis(ctx context.Context, r redis.UniversalClient) error {
 		return nil // a managed Redis may forbid CONFIG
 	}
 	if policy := values["maxmemory-policy"]; policy != "" && policy != "noeviction" {
-		return fmt.Errorf("Redis evicts keys (maxmemory-policy %s): run CONFIG SET maxmemory-policy noeviction", policy) //nolint:staticcheck // a name
+		return fmt.Errorf("the Redis at REDIS_URL evicts keys (maxmemory-policy %s): run CONFIG SET maxmemory-policy noeviction", policy)
 	}
 	return nil
 }

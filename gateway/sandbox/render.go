@@ -58,7 +58,7 @@ func (v intentView) render(expand map[string]bool) any {
 	if v.charge != "" {
 		j.LatestCharge = v.charge
 		if expand["latest_charge"] {
-			j.LatestCharge = chargeView{v.intent}.render(nil)
+			j.LatestCharge = chargeView(v).render(nil)
 		}
 	}
 	return j
@@ -118,7 +118,7 @@ func (v chargeView) render(expand map[string]bool) any {
 	}
 	j.Refunded = j.AmountRefunded > 0 && (v.status == canceled || v.refunded >= v.captured)
 	if expand["payment_intent"] {
-		j.PaymentIntent = intentView{v.intent}.render(nil)
+		j.PaymentIntent = intentView(v).render(nil)
 	}
 	return j
 }
