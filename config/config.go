@@ -155,7 +155,7 @@ func (p Pace) Tempo() models.Tempo { return models.Tempo{Scale: p.TimeScale} }
 // WebhookOut says where finished operations are told.
 type WebhookOut struct {
 	URL    string         `name:"webhook-url" env:"CAPSTAN_WEBHOOK_URL" placeholder:"URL" help:"Receives a signed webhook for every finished operation; empty sends none."`
-	Secret gateway.Secret `name:"webhook-secret" env:"CAPSTAN_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signs outgoing webhooks (Standard Webhooks)."`
+	Secret gateway.Secret `name:"webhook-secret" env:"CAPSTAN_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signs outgoing webhooks (Standard Webhooks): whsec_ and base64, or any text of 16 characters and more."`
 }
 
 // Validate wants a secret with a URL.
