@@ -23,7 +23,7 @@ func TestThousandApprovals(t *testing.T) {
 	servers := []string{w.url}
 	for range 2 {
 		s := openStore(t, w.databaseURL)
-		e := enqueuer.New(enqueuer.Config{Store: s, Redis: openRedis(t, w.redisURL), CancelAfter: time.Hour, Now: time.Now, Log: w.log})
+		e := enqueuer.New(enqueuer.Config{Store: s, Redis: openRedis(t, w.redisURL), CancelAfter: time.Hour, Log: w.log})
 		server, _ := w.serve(t, s, e, prometheus.NewRegistry())
 		servers = append(servers, listen(t, server))
 	}

@@ -109,7 +109,7 @@ func newWorld(t testing.TB) *world {
 	adapter := stripe.New(stripe.Config{Account: "stripe", SecretKey: "sk_test_key", BaseURL: w.sandboxURL, Timeout: tempo.Budget(), SettleAfter: tempo.Of(10 * time.Second)})
 	t.Cleanup(adapter.Close)
 	w.runner = worker.NewRunner(worker.RunnerConfig{Store: w.store, Accounts: gateway.Accounts{"stripe": adapter}, Name: "worker", Log: w.log})
-	w.enqueuer = enqueuer.New(enqueuer.Config{Store: w.store, Redis: w.redis, CancelAfter: time.Hour, Now: time.Now, Log: w.log})
+	w.enqueuer = enqueuer.New(enqueuer.Config{Store: w.store, Redis: w.redis, CancelAfter: time.Hour, Log: w.log})
 	w.metrics = prometheus.NewRegistry()
 	w.api, w.hooks = w.serve(t, w.store, w.enqueuer, w.metrics)
 	w.url = listen(t, w.api)

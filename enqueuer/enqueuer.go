@@ -21,7 +21,6 @@ type Enqueuer struct {
 	redis       redis.UniversalClient
 	queue       *asynq.Client
 	cancelAfter time.Duration
-	now         func() time.Time
 	log         *slog.Logger
 }
 
@@ -32,14 +31,13 @@ type Config struct {
 	// CancelAfter is how long an open order's changed total must stand before
 	// its captured payment is given back.
 	CancelAfter time.Duration
-	Now         func() time.Time
 	Log         *slog.Logger
 }
 
 // New returns an Enqueuer.
 func New(c Config) *Enqueuer {
 	return &Enqueuer{
-		store: c.Store, redis: c.Redis, queue: asynq.NewClientFromRedisClient(c.Redis), cancelAfter: c.CancelAfter, now: c.Now, log: c.Log,
+		store: c.Store, redis: c.Redis, queue: asynq.NewClientFromRedisClient(c.Redis), cancelAfter: c.CancelAfter, log: c.Log,
 	}
 }
 
@@ -88,38 +86,66 @@ func (e *Enqueuer) madeOne(op models.Operation, err error) (Published, error) {
 // twice, or a thousand times at once, makes one capture. A refusal is a
 // *store.Refusal; nothing was written then.
 func (e *Enqueuer) Approve(ctx context.Context, tx store.Tx, mode models.Mode, orderID, actor string) (Published, error) {
-	order, ops, err := e.store.Approve(ctx, tx, mode, orderID, e.now(), actor)
+	now, err := e.store.Now(ctx, tx)
+	if err != nil {
+		return Published{}, err
+	}
+	order, ops, err := e.store.Approve(ctx, tx, mode, orderID, now, actor)
 	return e.made(order, ops, err)
 }
 
 // RegisterHold stores a hold made at the gateway and captures it if the policy
 // wants that now. The hold and whether it is new come back beside the work.
 func (e *Enqueuer) RegisterHold(ctx context.Context, tx store.Tx, a models.Authorization, actor string) (Published, models.Authorization, bool, error) {
-	hold, ops, isNew, err := e.store.RegisterHold(ctx, tx, a, e.now(), actor)
+	now, err := e.store.Now(ctx, tx)
+	if err != nil {
+		return Published{}, a, false, err
+	}
+	hold, ops, isNew, err := e.store.RegisterHold(ctx, tx, a, now, actor)
 	p, err := e.made(models.Order{}, ops, err)
 	return p, hold, isNew, err
 }
 
 // Fulfill starts an order's delivery, and captures on the trigger fulfillment.
 func (e *Enqueuer) Fulfill(ctx context.Context, tx store.Tx, mode models.Mode, orderID, actor string) (Published, error) {
-	order, ops, err := e.store.Fulfill(ctx, tx, mode, orderID, e.now(), actor)
+	now, err := e.store.Now(ctx, tx)
+	if err != nil {
+		return Published{}, err
+	}
+	order, ops, err := e.store.Fulfill(ctx, tx, mode, orderID, now, actor)
 	return e.made(order, ops, err)
 }
 
 // ChangeTotal changes what an order costs: see store.ChangeTotal.
 func (e *Enqueuer) ChangeTotal(ctx context.Context, tx store.Tx, mode models.Mode, orderID string, total int64, actor string) (models.Order, error) {
-	return e.store.ChangeTotal(ctx, tx, mode, orderID, total, e.now(), e.cancelAfter, actor)
+	now, err := e.store.Now(ctx, tx)
+	if err != nil {
+		return models.Order{}, err
+	}
+	return e.store.ChangeTotal(ctx, tx, mode, orderID, total, now, e.cancelAfter, actor)
 }
 
 // Cancel cancels an order: see store.CancelOrder. What has to be given back is
 // published by the relay.
 func (e *Enqueuer) Cancel(ctx context.Context, tx store.Tx, mode models.Mode, orderID, actor string) (models.Order, error) {
-	return e.store.CancelOrder(ctx, tx, mode, orderID, e.now(), actor)
+	now, err := e.store.Now(ctx, tx)
+	if err != nil {
+		return models.Order{}, err
+	}
+	return e.store.CancelOrder(ctx, tx, mode, orderID, now, actor)
 }
 
 // Capture captures a hold by hand: amount, or with 0 all that hold and order allow.
 func (e *Enqueuer) Capture(ctx context.Context, tx store.Tx, mode models.Mode, authorizationID string, amount int64, actor string, labels models.Labels) (Published, error) {
 	return e.madeOne(e.store.CaptureByHand(ctx, tx, mode, authorizationID, amount, actor, labels))
+}
+
+// Retry asks for a failed operation anew, as one of its own. The caller has
+// looked at the gateway and found conclusively nothing. A second retry makes
+// nothing and is no error.
+func (e *Enqueuer) Retry(ctx context.Context, tx store.Tx, op models.Operation, actor string) (Published, error) {
+	made, err := e.store.RetryFailed(ctx, tx, op, actor)
+	return e.made(models.Order{}, made, err)
 }
 
 // Void releases a hold by hand.
@@ -134,7 +160,11 @@ func (e *Enqueuer) Refund(ctx context.Context, tx store.Tx, mode models.Mode, ca
 
 // CancelCapture gives the money of a mismatched capture back at an operator's word.
 func (e *Enqueuer) CancelCapture(ctx context.Context, tx store.Tx, mode models.Mode, captureID, actor string) (Published, error) {
-	return e.madeOne(e.store.CancelCapture(ctx, tx, mode, captureID, e.now(), actor))
+	now, err := e.store.Now(ctx, tx)
+	if err != nil {
+		return Published{}, err
+	}
+	return e.madeOne(e.store.CancelCapture(ctx, tx, mode, captureID, now, actor))
 }
 
 // Do runs fn in a transaction of the store's own, and publishes what it made

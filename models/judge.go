@@ -41,7 +41,7 @@ const (
 	FlagBadRequest   = "bad_request"        // the gateway does not understand our request
 	FlagConfig       = "credentials_refuse" // the credentials work, but not for this row
 	FlagLateSuccess  = "late_success"       // it took effect after we had given it up
-	FlagReversed     = "reversed"           // confirmed again after the gateway took it back
+	FlagReversed     = "reversed"           // taken back by the gateway, or confirmed again after that
 )
 
 // Decision is what evidence does to an operation. The store applies it in one
@@ -55,6 +55,8 @@ type Decision struct {
 	Send bool
 	// Wait is the pause before the next look or send, when the row stays open.
 	Wait time.Duration
+	// Defer: nothing is sent before Wait has passed, whatever asks for a look.
+	Defer bool
 	// RotateKey: the next send uses a new idempotency key.
 	RotateKey bool
 	// Replayed: the present key is known to repeat an error.
@@ -141,11 +143,10 @@ func disputed(o Operation, f Facts, flag string, v Verdict, rule string) Decisio
 }
 
 func accepted(o Operation, ev Evidence, f Facts) Decision {
-	d := Decision{
+	return Decision{
 		Event: Accepted, Verdict: Wait, CountLook: ev.Source == FromLookUp, Replayed: o.Replayed,
 		Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), Rule: "the gateway accepted it and decides later",
 	}
-	return flagOld(d, o, f)
 }
 
 func lost(o Operation, ev Evidence, f Facts) Decision {
@@ -184,7 +185,7 @@ func declined(o Operation, ev Evidence, f Facts) Decision {
 		return Decision{Event: Refused, CountTry: true, Verdict: Fail, Rule: "declined, and no time to try is left"}
 	}
 	return Decision{
-		Event: NotSent, CountTry: true, Replayed: true, Wait: max(pause, ev.RetryAfter), Verdict: Retry,
+		Event: NotSent, CountTry: true, Replayed: true, Wait: max(pause, ev.RetryAfter), Defer: true, Verdict: Retry,
 		Rule: "declined for now; looked up, then tried again under a new key",
 	}
 }
@@ -224,10 +225,10 @@ func none(o Operation, f Facts) Decision {
 		return Decision{Event: Refused, ClearFlag: true, Verdict: Fail, Rule: "nothing was taken and the hold has ended"}
 	case o.Tries >= MaxTries:
 		return Decision{Event: NotSent, Replayed: o.Replayed, Flag: FlagTries, Verdict: NeedsAttention, Rule: "sent too often without effect"}
-	case o.NextAt != nil && o.NextAt.After(f.Now):
+	case o.NotBefore.After(f.Now):
 		// A hint asked for this look. It must not bring a delayed capture, or the
 		// next try after a decline, forward.
-		return Decision{Event: NotSent, Replayed: o.Replayed, Wait: o.NextAt.Sub(f.Now), Verdict: Wait, Rule: "nothing was taken, and its own time has not come"}
+		return Decision{Event: NotSent, Replayed: o.Replayed, Wait: o.NotBefore.Sub(f.Now), Verdict: Wait, Rule: "nothing was taken, and its own time has not come"}
 	case f.ReplaysErrors && o.Replayed:
 		return Decision{Event: NotSent, RotateKey: true, ClearFlag: o.NeedsAttention == FlagUnknown, Verdict: Retry, Rule: "proven without effect; the old key would only repeat its error"}
 	case o.NeedsAttention == FlagUnknown:
@@ -320,7 +321,7 @@ func observedRefusal(o Operation, ev Evidence) Decision {
 			return flagOnce(o, FlagAmount, AmountConflict, "recorded here, refused there")
 		}
 		if ev.Source == FromWebhook && o.Kind == Refund {
-			return flagOnce(o, FlagReversed, NeedsAttention, "the gateway says that this refund failed after it had succeeded")
+			return Decision{Event: TakenBack, Flag: FlagReversed, Verdict: NeedsAttention, Rule: "the gateway says that this refund failed after it had succeeded"}
 		}
 	}
 	return Decision{Verdict: InSync, Rule: "nothing that proves a change"}

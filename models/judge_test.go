@@ -269,6 +269,9 @@ func (s *situation) outside(d *models.Decision) string {
 	if d.Event == models.Refused && (s.o.State == models.Submitted || s.o.State == models.Unknown) {
 		return ""
 	}
+	if d.Event == models.TakenBack && s.o.Kind == models.Refund && s.o.State == models.Succeeded && s.ev.Source == models.FromWebhook && s.ev.Outcome == models.OutcomeRefused {
+		return "" // the gateway's signed word that the refund failed after all
+	}
 	return "evidence from outside a claim moves without proof"
 }
 

@@ -17,6 +17,11 @@ type Review struct {
 	Needs []Need
 	// Expired are holds to close: their last moment passed.
 	Expired []string
+	// Hasten are delayed or declined captures to send now: their hold is about
+	// to end.
+	Hasten []string
+	// Plan: an approved order has a free hold; ask the policy again.
+	Plan bool
 	// LastChance: capture what the policy allows before the hold ends.
 	LastChance bool
 	// Again is when to look again; the zero time when nothing is open.
@@ -34,7 +39,10 @@ type Review struct {
 func ReviewOrder(o Order, captures []Operation, holds []Authorization, p Policy, t Tempo, now time.Time, cancelAfter time.Duration) Review {
 	var r Review
 	if o.LiveOperations > 0 {
-		r.Again = now.Add(t.Of(time.Minute))
+		r.hasten(o, captures, holds, p, now)
+		if len(r.Hasten) > 0 || r.Again.IsZero() {
+			r.Again = now.Add(t.Of(time.Minute))
+		}
 		return r
 	}
 	for _, c := range captures {
@@ -44,6 +52,34 @@ func ReviewOrder(o Order, captures []Operation, holds []Authorization, p Policy,
 		r.addHold(o, h, p, now)
 	}
 	return r
+}
+
+// hasten finds captures that wait for a time at which their hold will be gone.
+// Again stays zero when anything else is under way.
+func (r *Review) hasten(o Order, captures []Operation, holds []Authorization, p Policy, now time.Time) {
+	if p.LastChanceSeconds == nil || o.Status != OrderApproved {
+		return
+	}
+	dormant := 0
+	for _, c := range captures {
+		if c.State != Pending || !c.NotBefore.After(now) {
+			continue
+		}
+		dormant++
+		for _, h := range holds {
+			if h.ID != c.AuthorizationID || h.CaptureBefore == nil {
+				continue
+			}
+			if from := h.CaptureBefore.Add(-time.Duration(*p.LastChanceSeconds) * time.Second); now.Before(from) {
+				r.again(from)
+			} else {
+				r.Hasten = append(r.Hasten, c.ID)
+			}
+		}
+	}
+	if dormant < o.LiveOperations {
+		r.Again = time.Time{}
+	}
 }
 
 func (r *Review) addMismatch(o Order, c Operation, now time.Time, cancelAfter time.Duration) {
@@ -81,6 +117,7 @@ func (r *Review) addHold(o Order, h Authorization, p Policy, now time.Time) {
 		})
 		return
 	}
+	r.Plan = r.Plan || o.Status == OrderApproved && h.Left() > 0
 	if h.CaptureBefore == nil {
 		return
 	}

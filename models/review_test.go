@@ -118,7 +118,7 @@ func TestReviewOfMany(t *testing.T) {
 		{ID: "soon", AmountCents: 1, CaptureBefore: ptr(noon.Add(time.Hour))},
 	}
 	got := models.ReviewOrder(models.Order{Status: models.OrderApproved}, nil, holds, models.Policy{}, models.Tempo{}, noon, cancelAfter)
-	want := models.Review{Expired: []string{"over"}, Again: noon.Add(time.Hour)}
+	want := models.Review{Expired: []string{"over"}, Plan: true, Again: noon.Add(time.Hour)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("review (-want +got):\n%s", diff)
 	}

@@ -190,10 +190,15 @@ type Operation struct {
 	LookFirst bool `bun:"look_first"`
 	// Replayed is set once the gateway answered an error under the present
 	// key, which it may repeat for ever: see [Evidence.Answered].
-	Replayed     bool       `bun:"replayed"`
-	LeaseUntil   *time.Time `bun:"lease_until"`
-	LeaseOwner   string     `bun:"lease_owner,nullzero"`
-	NextAt       *time.Time `bun:"next_at"`
+	Replayed   bool       `bun:"replayed"`
+	LeaseUntil *time.Time `bun:"lease_until"`
+	LeaseOwner string     `bun:"lease_owner,nullzero"`
+	NextAt     *time.Time `bun:"next_at"`
+	// NotBefore is the earliest send: a delay's end, or the next try after a
+	// decline. Looks do not move it.
+	NotBefore time.Time `bun:"not_before"`
+	// RetryOf is the failed operation that a person had tried again as this one.
+	RetryOf      *string    `bun:"retry_of"`
 	Tries        int        `bun:"tries"`    // calls that may have had an effect and did not succeed
 	LookUps      int        `bun:"look_ups"` // looks in a row that settled nothing
 	Unsent       int        `bun:"unsent"`   // calls in a row that provably did not leave

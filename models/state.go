@@ -124,6 +124,9 @@ func Moves(k Kind) []Step {
 	seen := map[Step]bool{}
 	var steps []Step
 	for _, from := range States {
+		if from == Reset && k != Capture {
+			continue
+		}
 		for _, e := range Events {
 			to, err := from.Next(k, e)
 			if s := (Step{Event: e, To: to}); err == nil && !seen[s] {

@@ -105,6 +105,32 @@ func TestEdgesAreTheTable(t *testing.T) {
 	}
 }
 
+// Moves lists what the table allows, each step once.
+func TestMovesAreTheTable(t *testing.T) {
+	for _, kind := range models.Kinds {
+		want := map[models.Step]int{}
+		for s, to := range reference(t) {
+			if s.from != "" && (to != models.Reset || kind == models.Capture) {
+				want[models.Step{Event: s.event, To: to}] = 1
+			}
+		}
+		for _, e := range annotating {
+			for _, s := range models.States {
+				if s != models.Reset || kind == models.Capture {
+					want[models.Step{Event: e, To: s}] = 1
+				}
+			}
+		}
+		got := map[models.Step]int{}
+		for _, s := range models.Moves(kind) {
+			got[s]++
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("moves of a %s (-want +got):\n%s", kind, diff)
+		}
+	}
+}
+
 func TestLive(t *testing.T) {
 	live := []models.State{models.Pending, models.Capturing, models.Submitted, models.Unknown}
 	for _, s := range models.States {

@@ -53,6 +53,8 @@ type moveRow struct {
 	Evidence             json.RawMessage `json:"evidence"`
 	Outcome              string          `json:"outcome"`
 	Wait                 int64           `json:"wait"`
+	Defer                bool            `json:"defer"`
+	Reserved             int64           `json:"reserved"`
 	Rotate               bool            `json:"rotate"`
 	Replayed             bool            `json:"replayed"`
 	Try                  int             `json:"try"`
@@ -257,7 +259,7 @@ func (m Move) row(event models.Event) (moveRow, error) {
 		ID: o.ID, Version: o.Version, OrderID: o.OrderID, AuthorizationID: o.AuthorizationID, CaptureID: o.CaptureID,
 		Event: event, From: o.State, To: to, Annotates: event.Annotates(), WasLive: o.State.Live(), IsLive: to.Live(),
 		Actor: clean(m.Actor), Reason: clean(m.Reason), Evidence: json.RawMessage(`{}`), Outcome: ev.Outcome.String(),
-		Wait: d.Wait.Microseconds(), Rotate: d.RotateKey, Replayed: d.Replayed,
+		Wait: d.Wait.Microseconds(), Defer: d.Defer, Reserved: o.ReservedCents, Rotate: d.RotateKey, Replayed: d.Replayed,
 		Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
 		UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
 		Sent:        ev.Outcome != models.OutcomeNotSent && ev.Source == models.FromAnswer,

@@ -9,13 +9,13 @@ WITH m AS (
         id uuid, version bigint, order_id uuid, authorization_id uuid, capture_id uuid,
         event text, from_state text, to_state text, annotates boolean, was_live boolean, is_live boolean,
         actor text, reason text, evidence jsonb, outcome text,
-        wait bigint, rotate boolean, replayed boolean, try integer, look integer, unsent integer, unsent_proof boolean, sent boolean,
+        wait bigint, defer boolean, reserved bigint, rotate boolean, replayed boolean, try integer, look integer, unsent integer, unsent_proof boolean, sent boolean,
         flag text, clear_flag boolean, amount bigint, lowered bigint, currency text, order_version bigint, order_total bigint,
         gateway_transaction_id text, request_id text, status integer, message text, error_code text, error_detail text, token text,
         asserted_by text, hold_close text, attempt bigint,
         verdict text, rule text, action text, verdict_id uuid, reconciliation_id uuid)
 ), locked_orders AS (
-    SELECT r.id, r.status, r.cancel_requested_at, r.total_amount_cents
+    SELECT r.id, r.status, r.cancel_requested_at, r.total_amount_cents, (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing
     FROM orders AS r WHERE r.id IN (SELECT order_id FROM m) ORDER BY r.id FOR UPDATE
 ), locked_holds AS (
     SELECT a.id, a.amount_cents, a.requested_cents, a.confirmed_cents, a.closed_at, a.closed_reason, a.multi_capture
@@ -32,22 +32,25 @@ WITH m AS (
                                m.reason || E'\x1e' || m.evidence::text, now()),
         confirmed_cents = CASE WHEN m.event = 'confirmed' THEN m.amount ELSE o.confirmed_cents END,
         amount_cents = o.amount_cents - m.lowered,
-        reserved_cents = CASE WHEN m.to_state IN ('failed', 'cancelled') THEN 0
-                              WHEN m.event = 'confirmed' AND NOT m.was_live AND m.from_state <> 'reversed' THEN ?room
+        reserved_cents = CASE WHEN m.to_state IN ('failed', 'cancelled') OR (m.event = 'taken_back' AND o.kind = 'refund') THEN 0
+                              WHEN m.event = 'confirmed' AND NOT m.was_live AND (m.from_state <> 'reversed' OR o.kind = 'refund') THEN ?room
                               ELSE o.reserved_cents - m.lowered END,
         order_version = COALESCE(m.order_version, o.order_version), order_total_cents = COALESCE(m.order_total, o.order_total_cents),
         key_epoch = o.key_epoch + m.rotate::integer,
         replayed = CASE WHEN m.annotates THEN o.replayed ELSE m.replayed END,
         sent_version = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL ELSE o.sent_version END,
         last_sent_at = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL WHEN m.sent THEN now() ELSE o.last_sent_at END,
-        look_first = m.event = 'hinted' OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
+        look_first = m.event = 'hinted' OR (m.to_state = 'pending' AND r.closing AND o.kind = 'capture') OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
         lease_until = CASE WHEN m.annotates THEN o.lease_until END, lease_owner = CASE WHEN m.annotates THEN o.lease_owner END,
         next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' AND o.state IN ('submitted', 'unknown') THEN now() WHEN m.annotates THEN o.next_at
+                       WHEN m.to_state = 'pending' AND r.closing AND o.kind = 'capture' THEN now()
                        ELSE now() + m.wait * interval '1 microsecond' END,
+        not_before = CASE WHEN m.defer THEN now() + m.wait * interval '1 microsecond'
+                          WHEN m.event = 'hinted' AND m.clear_flag AND o.tries > 0 THEN now() ELSE o.not_before END,
         tries = CASE WHEN m.event = 'hinted' AND m.clear_flag THEN 0 ELSE o.tries + m.try END,
         look_ups = CASE WHEN m.look = 1 THEN o.look_ups + 1 WHEN m.try = 1 OR m.event = 'hinted' THEN 0 ELSE o.look_ups END,
         unsent = CASE WHEN m.unsent = 1 THEN o.unsent + 1 WHEN m.annotates THEN o.unsent ELSE 0 END,
-        unknown_since = CASE WHEN m.annotates THEN o.unknown_since WHEN m.to_state IN ('unknown', 'submitted') THEN COALESCE(o.unknown_since, now()) END,
+        unknown_since = CASE WHEN m.annotates THEN o.unknown_since WHEN m.to_state = 'unknown' THEN COALESCE(o.unknown_since, now()) END,
         needs_attention = CASE WHEN m.flag <> '' THEN m.flag WHEN m.clear_flag THEN NULL ELSE o.needs_attention END,
         gateway_transaction_id = COALESCE(NULLIF(m.gateway_transaction_id, ''), o.gateway_transaction_id),
         gateway_request_id = COALESCE(NULLIF(m.request_id, ''), o.gateway_request_id),
@@ -58,7 +61,7 @@ WITH m AS (
         asserted_by = COALESCE(NULLIF(m.asserted_by, ''), o.asserted_by),
         finished_at = CASE WHEN m.annotates THEN o.finished_at WHEN m.is_live THEN NULL ELSE now() END,
         updated_at = now()
-    FROM m JOIN locked_holds AS a ON a.id = m.authorization_id LEFT JOIN locked_captures AS c ON c.id = m.capture_id
+    FROM m JOIN locked_orders AS r ON r.id = m.order_id JOIN locked_holds AS a ON a.id = m.authorization_id LEFT JOIN locked_captures AS c ON c.id = m.capture_id
     WHERE o.id = m.id AND o.version = m.version AND o.state = m.from_state
     RETURNING o.id, o.kind, o.order_id, o.authorization_id, o.capture_id, o.version, o.state, o.amount_cents, o.currency_code, o.confirmed_cents,
               o.reserved_cents, o.refunded_cents, o.order_total_cents, o.next_at, o.chain_hash, o.gateway_reference, o.needs_attention,
@@ -86,9 +89,9 @@ WITH m AS (
 ), work_left AS (
     UPDATE work AS w
     SET due_at = CASE WHEN m.event <> 'hinted' THEN COALESCE(o.next_at, w.due_at) WHEN o.state = 'capturing' THEN w.due_at ELSE now() END,
-        generation = w.generation + (m.event = 'hinted')::integer,
-        published_at = CASE WHEN m.event = 'hinted' THEN NULL ELSE w.published_at END
-    FROM moved AS o JOIN m ON m.id = o.id
+        generation = w.generation + (m.event = 'hinted' OR (o.state = 'pending' AND r.closing))::integer,
+        published_at = CASE WHEN m.event = 'hinted' OR (o.state = 'pending' AND r.closing) THEN NULL ELSE w.published_at END
+    FROM moved AS o JOIN m ON m.id = o.id JOIN locked_orders AS r ON r.id = o.order_id
     WHERE w.operation_id = o.id AND m.is_live AND (NOT m.annotates OR m.event = 'hinted')
 ), effect AS (
     SELECT o.id, o.kind, o.order_id, o.authorization_id, o.capture_id,
@@ -112,7 +115,8 @@ WITH m AS (
                - CASE WHEN o.kind = 'capture' AND m.is_live THEN m.lowered ELSE 0 END AS live,
            CASE WHEN o.kind <> 'refund' THEN 0
                 WHEN m.was_live AND m.to_state IN ('failed', 'cancelled') THEN -o.amount_cents
-                WHEN m.event = 'confirmed' AND NOT m.was_live AND m.from_state <> 'reversed' THEN o.reserved_cents
+                WHEN m.event = 'taken_back' THEN -m.reserved
+                WHEN m.event = 'confirmed' AND NOT m.was_live THEN o.reserved_cents
                 ELSE 0 END AS refund_requested,
            CASE WHEN a.closed_at IS NOT NULL THEN NULL
                 WHEN o.kind = 'capture' AND m.event = 'confirmed'
@@ -161,6 +165,7 @@ WITH m AS (
     FROM moved AS o JOIN m ON m.id = o.id JOIN locked_orders AS r ON r.id = o.order_id
     WHERE (m.was_live OR m.event = 'confirmed') AND NOT m.is_live
       AND (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL
+           OR (o.kind <> 'refund' AND o.state IN ('failed', 'cancelled') AND r.status = 'approved')
            OR (o.kind = 'capture' AND o.state = 'succeeded' AND r.status <> 'approved' AND o.order_total_cents <> r.total_amount_cents))
     ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, excluded.due_at)
 ), told AS (

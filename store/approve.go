@@ -89,6 +89,40 @@ func (s *Store) CaptureByHand(ctx context.Context, tx Tx, mode models.Mode, auth
 	})
 }
 
+// RetryFailed makes the successor of a failed operation, once: a unique index
+// on what it retries keeps two operators, or a repeated request, from moving
+// money twice. It returns what it made: nothing when there is one already.
+func (s *Store) RetryFailed(ctx context.Context, tx Tx, op models.Operation, actor string) ([]models.Operation, error) {
+	order, hold, err := s.lockHold(ctx, tx, op.Mode, op.AuthorizationID)
+	if err != nil {
+		return nil, err
+	}
+	n := newOperation{kind: op.Kind, order: &order, hold: &hold, cause: models.CauseManual, amount: op.AmountCents, actor: actor, retryOf: &op.ID}
+	if n.account, err = s.accountOf(ctx, tx, hold.PaymentGatewayID); err != nil {
+		return nil, err
+	}
+	if op.Kind == models.Refund {
+		capture, err := s.operation(ctx, tx, models.Capture, *op.CaptureID, " FOR UPDATE")
+		if err != nil {
+			return nil, err
+		}
+		n.capture = &capture
+	}
+	var there bool
+	err = s.query(ctx, tx, &there, `SELECT EXISTS (SELECT 1 FROM `+tables[op.Kind]+` WHERE retry_of = ?)`, op.ID)
+	if err != nil || there {
+		return nil, err
+	}
+	if op.Kind == models.Capture && order.Closing() {
+		return nil, refuse("order_cancelled", "_retry", "the order is cancelled; nothing more is captured for it")
+	}
+	made, err := s.create(ctx, tx, n)
+	if err != nil {
+		return nil, err
+	}
+	return []models.Operation{made}, nil
+}
+
 // VoidByHand releases a hold of which nothing was captured.
 func (s *Store) VoidByHand(ctx context.Context, tx Tx, mode models.Mode, authorizationID, actor string) (models.Operation, error) {
 	order, hold, err := s.lockHold(ctx, tx, mode, authorizationID)

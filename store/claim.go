@@ -51,11 +51,11 @@ var tables = map[models.Kind]string{models.Capture: "captures", models.Refund: "
 // sendable is what must hold, per kind, for something to be sent. ?3 is the
 // budget in microseconds.
 var sendable = map[models.Kind]string{
-	models.Capture: `(o.needs_attention IS NULL AND a.closed_at IS NULL
+	models.Capture: `(o.needs_attention IS NULL AND o.not_before <= now() AND a.closed_at IS NULL
         AND (a.capture_before IS NULL OR a.capture_before > now() + ?3 * interval '1 microsecond')
         AND r.status <> 'cancelled' AND r.cancel_requested_at IS NULL AND r.version = o.order_version)`,
-	models.Refund: `(o.needs_attention IS NULL)`,
-	models.Void:   `(o.needs_attention IS NULL AND a.closed_at IS NULL)`,
+	models.Refund: `(o.needs_attention IS NULL AND o.not_before <= now())`,
+	models.Void:   `(o.needs_attention IS NULL AND o.not_before <= now() AND a.closed_at IS NULL)`,
 }
 
 // takeGuard lets a row be taken: due, not leased, its gateway not paused; fit to
@@ -97,11 +97,15 @@ const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amoun
 // from a claim that looked, to send.
 func (s *Store) claimStatement(kind models.Kind, takes bool) string {
 	guard, sends, looks, looked := sendGuard, "true", "false", lookedParts
+	locked, orders := `, locked AS (
+    SELECT r.* FROM orders AS r WHERE r.id IN (SELECT o.order_id FROM want JOIN ?table AS o ON o.id = want.id) FOR SHARE
+)`, "locked"
 	if takes {
+		locked, orders = "", "orders"
 		guard, sends, looked = takeGuard, "(o.sent_version IS NULL AND NOT o.look_first)", ""
 		looks = "(o.sent_version IS DISTINCT FROM o.version)" // of the row as it is after the update
 	}
-	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?looked", looked, "?looks", looks, "?facts", claimFacts).Replace(stripComments(claimSQL))
+	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?locked", locked, "?orders", orders, "?looked", looked, "?looks", looks, "?facts", claimFacts).Replace(stripComments(claimSQL))
 	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?columns", s.columns(models.Operation{}, "o")).Replace(sql)
 }
 

@@ -10,11 +10,13 @@
 -- last_sent_at becomes the latest moment at which this claim may still begin a
 -- send; the outcome, once recorded, replaces it by the true one.
 --
--- The order is not locked: a cancel or an edit touches the operation's own row
--- too, and that row decides who came first.
+-- To take a row the order is not locked: a cancel or an edit changes the row of
+-- an operation that was never sent, and that row decides who came first. To
+-- send after a look it is, and read as it is after the wait: a cancel leaves a
+-- row that is being captured alone.
 WITH want AS (
     SELECT m.id, m.version FROM unnest(?0::uuid[], ?1::bigint[]) AS m (id, version)
-), taken AS (
+)?locked, taken AS (
     UPDATE ?table AS o
     SET state = 'capturing', version = o.version + 1,
         lease_until = now() + ?2 * interval '1 microsecond', lease_owner = ?4,
@@ -24,7 +26,7 @@ WITH want AS (
         chain_hash = step_hash(o.chain_hash, o.id, o.version + 1, 'claimed', '', 'capturing', o.amount_cents, o.currency_code,
                                ?4, o.gateway_reference || '_e' || o.key_epoch, now()),
         updated_at = now()
-    FROM want, authorizations AS a, orders AS r, payment_gateways AS g
+    FROM want, authorizations AS a, ?orders AS r, payment_gateways AS g
     WHERE o.id = want.id AND a.id = o.authorization_id AND r.id = o.order_id AND g.id = o.payment_gateway_id
       AND ?guard
     RETURNING o.*

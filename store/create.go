@@ -21,6 +21,7 @@ type newOperation struct {
 	due     time.Time // zero means now
 	actor   string
 	labels  models.Labels
+	retryOf *string
 }
 
 // create is the one place that makes operations: under both caps, with a
@@ -37,7 +38,7 @@ func (s *Store) create(ctx context.Context, tx Tx, n newOperation) (models.Opera
 		OrderID: n.order.ID, AuthorizationID: n.hold.ID, PaymentGatewayID: n.hold.PaymentGatewayID, Cause: n.cause,
 		Sequence: sequence, GatewayReference: models.GatewayReference(n.account, n.hold.GatewayTransactionID, n.kind, sequence),
 		AmountCents: n.amount, CurrencyCode: n.hold.CurrencyCode,
-		OrderVersion: n.order.Version, OrderTotalCents: n.order.TotalAmountCents, State: models.Pending, Version: 1, Labels: n.labels,
+		OrderVersion: n.order.Version, OrderTotalCents: n.order.TotalAmountCents, State: models.Pending, Version: 1, Labels: n.labels, RetryOf: n.retryOf,
 	}
 	if n.kind != models.Void {
 		op.ReservedCents = n.amount
@@ -62,7 +63,7 @@ func (s *Store) create(ctx context.Context, tx Tx, n newOperation) (models.Opera
 	err := s.query(ctx, tx, &op, createStatement(n.kind, s.columns(op, "o")),
 		n.kind, op.ID, op.Mode, op.Number, op.OrderID, op.AuthorizationID, op.PaymentGatewayID, op.CaptureID, op.Cause, sequence,
 		op.GatewayReference, op.AmountCents, op.CurrencyCode, op.ReservedCents, op.OrderVersion, op.OrderTotalCents,
-		nullable(op.Reference), nullable(op.ReferenceOrigin), string(op.Metadata), n.actor, due, captured, refunded)
+		nullable(op.Reference), nullable(op.ReferenceOrigin), string(op.Metadata), n.actor, due, captured, refunded, n.retryOf)
 	if err != nil {
 		return models.Operation{}, n.explain(err)
 	}
@@ -88,9 +89,9 @@ func createStatement(kind models.Kind, columns string) string {
 	return `WITH made AS (
 		INSERT INTO ` + tables[kind] + ` AS o (kind, id, mode, number, order_id, authorization_id, payment_gateway_id, capture_id, cause, sequence,
 			gateway_reference, amount_cents, currency_code, reserved_cents, order_version, order_total_cents, state, version, chain_hash,
-			next_at, reference, reference_origin, metadata)
+			next_at, not_before, reference, reference_origin, metadata, retry_of)
 		VALUES (?0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'pending', 1,
-			step_hash('', ?1::uuid, 1, 'created', '', 'pending', ?11, ?12, ?19, E'\x1e{}', now()), COALESCE(?20::timestamptz, now()), ?16, ?17, ?18)
+			step_hash('', ?1::uuid, 1, 'created', '', 'pending', ?11, ?12, ?19, E'\x1e{}', now()), COALESCE(?20::timestamptz, now()), COALESCE(?20::timestamptz, now()), ?16, ?17, ?18, ?23)
 		RETURNING ` + columns + `
 	), born AS (
 		INSERT INTO events (operation_id, version, event, from_state, to_state, actor, amount_cents, currency_code, occurred_at, hash)

@@ -35,7 +35,7 @@ func (s *Store) ChangeTotal(ctx context.Context, tx Tx, mode models.Mode, orderI
 		if !c.State.Live() {
 			continue
 		}
-		if err := s.adjust(ctx, tx, c, cuts[i], version, total, actor); err != nil {
+		if err := s.adjust(ctx, tx, c, cuts[i], version, order.TotalAmountCents, total, actor); err != nil {
 			return order, err
 		}
 	}
@@ -68,11 +68,16 @@ func neverSent(o models.Operation) bool {
 }
 
 // adjust lowers or withdraws a capture that was never sent, or just tells an
-// open one that the order's new version is known to it.
-func (s *Store) adjust(ctx context.Context, tx Tx, c models.Operation, cut, version, total int64, actor string) error {
+// open one that the order's new version is known to it. A capture that fits a
+// lower total as it is, and was never sent, is one for the lower total.
+func (s *Store) adjust(ctx context.Context, tx Tx, c models.Operation, cut, version, before, total int64, actor string) error {
 	switch cut {
 	case 0:
-		_, err := s.exec(ctx, tx, `UPDATE captures SET order_version = ?, updated_at = now() WHERE id = ?`, version, c.ID)
+		madeFor := c.OrderTotalCents
+		if total < before && neverSent(c) {
+			madeFor = total
+		}
+		_, err := s.exec(ctx, tx, `UPDATE captures SET order_version = ?, order_total_cents = ?, updated_at = now() WHERE id = ?`, version, madeFor, c.ID)
 		return err
 	case c.AmountCents:
 		return s.withdraw(ctx, tx, c, actor, "the order's total was lowered before anything was sent")

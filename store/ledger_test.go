@@ -96,9 +96,9 @@ func column[T any](t tester, b bench, query string, args ...any) []T {
 
 // clocks are the columns that the passing of time is read from.
 var clocks = map[string]string{
-	"captures":       "lease_until next_at last_sent_at unknown_since",
-	"refunds":        "lease_until next_at last_sent_at unknown_since",
-	"voids":          "lease_until next_at last_sent_at unknown_since",
+	"captures":       "lease_until next_at not_before last_sent_at unknown_since",
+	"refunds":        "lease_until next_at not_before last_sent_at unknown_since",
+	"voids":          "lease_until next_at not_before last_sent_at unknown_since",
 	"work":           "due_at published_at deadline",
 	"authorizations": "capture_before",
 	"orders":         "total_changed_at approved_at",

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -225,6 +226,113 @@ func TestReversalAndBack(t *testing.T) {
 	b.observe(t, op, less)
 	if got := b.reread(t, op); got.State != models.Succeeded || *got.ConfirmedCents != 1200 || b.orderNow(t, o.ID).RefundedCents != 1000 {
 		t.Errorf("looked up again: %s with %v", got.State, got.ConfirmedCents)
+	}
+	b.verify(t)
+}
+
+// A refund that succeeds while its capture is reversed counts again with it.
+func TestRefundOfAReversedCapture(t *testing.T) {
+	b := newBench(t, onApproval)
+	o, op := b.paid(t)
+	refund, err := b.refund(op.ID, 700)
+	must(t, err)
+	c := b.claim(t, refund)
+	_, err = b.Apply(t.Context(), store.Move{Op: b.reread(t, op), Decision: models.Decision{Event: models.TakenBack}, Actor: "webhook:stripe"})
+	must(t, err)
+	b.record(t, c, confirmed(refund))
+	if order := b.orderNow(t, o.ID); order.CapturedCents != 0 || order.RefundedCents != 0 {
+		t.Errorf("the order has %d, refunded %d", order.CapturedCents, order.RefundedCents)
+	}
+	b.verify(t)
+	b.observe(t, op, evidence(op, models.FromLookUp, models.OutcomeConfirmed))
+	if order := b.orderNow(t, o.ID); order.CapturedCents != 1500 || order.RefundedCents != 700 || order.PaymentStatus != models.PartiallyRefunded {
+		t.Errorf("the order has %d, refunded %d: %s", order.CapturedCents, order.RefundedCents, order.PaymentStatus)
+	}
+	b.verify(t)
+}
+
+// An operator's again looks at once whatever the flag; what the look proves decides.
+func TestRetryByHand(t *testing.T) {
+	b := newBench(t, onApproval)
+	_, op := b.approved(t)
+	bad := evidence(op, models.FromAnswer, models.OutcomeLost)
+	bad.Class = models.ClassBadRequest
+	b.record(t, b.claim(t, op), bad)
+	b.record(t, b.claimNow(t, op), evidence(op, models.FromLookUp, models.OutcomeNone))
+	b.pass(t, 24*time.Hour)
+	b.record(t, b.claimNow(t, op), models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNone})
+	parked := b.reread(t, op)
+	if parked.State != models.Pending || parked.NeedsAttention != models.FlagBadRequest || parked.Tries != 1 {
+		t.Fatalf("%s %q after %d tries", parked.State, parked.NeedsAttention, parked.Tries)
+	}
+	b.unclaimed(t, op)
+	must(t, b.Retry(t.Context(), parked, "person", "mended"))
+	if got := b.reread(t, op); got.NeedsAttention != "" || got.Tries != 0 || !got.LookFirst {
+		t.Errorf("flag %q, %d tries, look first %v", got.NeedsAttention, got.Tries, got.LookFirst)
+	}
+	c := b.claim(t, op)
+	refused(t, b.Retry(t.Context(), b.reread(t, op), "person", "again"), "operation_under_way")
+	if !c.Look || !c.MaySend {
+		t.Errorf("look %v, may send %v", c.Look, c.MaySend)
+	}
+	b.record(t, c, evidence(op, models.FromLookUp, models.OutcomeConfirmed))
+	refused(t, b.Retry(t.Context(), b.reread(t, op), "person", "again"), "not_open")
+	b.verify(t)
+}
+
+// claimNow makes an operation due and takes it.
+func (b bench) claimNow(t *testing.T, op models.Operation) store.Claim {
+	t.Helper()
+	b.exec(t, `UPDATE operations SET next_at = now() WHERE id = $1 AND state <> 'capturing'`, op.ID)
+	return b.claim(t, op)
+}
+
+func TestAcknowledge(t *testing.T) {
+	b := newBench(t, onApproval)
+	o, op := b.approved(t)
+	refused(t, b.Acknowledge(t.Context(), op, "person", ""), "not_flagged")
+	less := confirmed(op)
+	less.AmountCents = 1400
+	b.record(t, b.claim(t, op), less)
+	flagged := b.reread(t, op)
+	must(t, b.Acknowledge(t.Context(), flagged, "person", "squared with the shop"))
+	if got := b.reread(t, op); got.NeedsAttention != "" || got.State != models.Succeeded || *got.ConfirmedCents != 1400 {
+		t.Errorf("%s %q", got.State, got.NeedsAttention)
+	}
+	if err := b.Acknowledge(t.Context(), flagged, "another", ""); !errors.Is(err, store.ErrStale) {
+		t.Errorf("acknowledged twice: %v", err)
+	}
+	if got := b.orderNow(t, o.ID); got.PaymentStatus != models.PartiallyPaid {
+		t.Errorf("the order is %s", got.PaymentStatus)
+	}
+	_, open := b.approved(t)
+	_, err := b.Apply(t.Context(), store.Move{Op: open, Decision: models.Decision{Event: models.Flagged, Flag: "x"}, Actor: "test"})
+	must(t, err)
+	refused(t, b.Acknowledge(t.Context(), b.reread(t, open), "person", ""), "still_open")
+	b.verify(t)
+}
+
+// A hint is for a look. It brings no delayed capture and no next try forward.
+func TestAHintDoesNotHasten(t *testing.T) {
+	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerDelay, CaptureDelaySeconds: 3600})
+	_, op := b.approved(t)
+	b.observe(t, op, evidence(op, models.FromWebhook, models.OutcomeAccepted))
+	b.observe(t, op, evidence(op, models.FromWebhook, models.OutcomeAccepted))
+	if got := b.reread(t, op); got.Version != 2 {
+		t.Errorf("two hints made version %d", got.Version)
+	}
+	c := b.claim(t, op)
+	if !c.Look {
+		t.Fatal("it is not looked up")
+	}
+	b.record(t, c, models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNone})
+	b.unclaimed(t, op)
+	if got := b.reread(t, op); got.State != models.Pending || time.Until(*got.NextAt) < 59*time.Minute {
+		t.Errorf("%s, due at %s", got.State, got.NextAt)
+	}
+	b.pass(t, time.Hour)
+	if c := b.claim(t, op); c.Look {
+		t.Error("nothing was ever sent, and it is looked up again")
 	}
 	b.verify(t)
 }

@@ -24,7 +24,10 @@ func (s *Store) reviewDue(ctx context.Context, sw Sweep, report *SweepReport) er
 	for _, id := range ids {
 		var found []Finding
 		err := s.InTx(ctx, func(ctx context.Context, tx Tx) error {
-			order, err := s.anyOrder(ctx, tx, id, " FOR UPDATE")
+			order, err := s.anyOrder(ctx, tx, id, " FOR UPDATE SKIP LOCKED")
+			if errors.Is(err, ErrNotFound) {
+				return nil // someone works on it right now; it stays due
+			}
 			if err != nil {
 				return err
 			}
@@ -32,7 +35,10 @@ func (s *Store) reviewDue(ctx context.Context, sw Sweep, report *SweepReport) er
 			return err
 		})
 		if err != nil {
-			errs = append(errs, fmt.Errorf("review order %s: %w", id, err))
+			// One bad order must not stand before the others for ever.
+			_, later := s.exec(ctx, nil, `UPDATE order_checks SET due_at = now() + ? * interval '1 microsecond' WHERE order_id = ?`,
+				s.tempo.Of(time.Minute).Microseconds(), id)
+			errs = append(errs, fmt.Errorf("review order %s: %w", id, err), later)
 			continue
 		}
 		for _, f := range found {
@@ -82,10 +88,14 @@ func (s *Store) review(ctx context.Context, tx Tx, order *models.Order, now time
 		return nil, err
 	}
 	var found []Finding
+	again := review.Again
 	for _, need := range review.Needs {
 		f, err := s.meet(ctx, tx, order, need, actor, run)
 		if err != nil {
 			return nil, err
+		}
+		if f.Verdict == models.Cancel { // started: until it has an outcome
+			again = now.Add(s.tempo.Of(time.Minute))
 		}
 		found = append(found, f)
 	}
@@ -93,22 +103,69 @@ func (s *Store) review(ctx context.Context, tx Tx, order *models.Order, now time
 		if err := s.expireHold(ctx, tx, order, id); err != nil {
 			return nil, err
 		}
-		found = append(found, Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: "the hold passed its last moment"})
+		f := Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: "the hold passed its last moment"}
+		if err := s.say(ctx, tx, order, f, "closed the authorization "+id, actor, run); err != nil {
+			return nil, err
+		}
+		found = append(found, f)
 	}
-	if review.LastChance {
-		made, err := s.plan(ctx, tx, order, models.OnLastChance, now, actor)
+	captured, err := s.reviewCaptures(ctx, tx, order, review, now, actor, run)
+	if err != nil {
+		return nil, err
+	}
+	return append(found, captured...), s.checkAgain(ctx, tx, order.ID, again)
+}
+
+// reviewCaptures makes or hastens the captures that a review found missing or
+// too late for their hold.
+func (s *Store) reviewCaptures(ctx context.Context, tx Tx, order *models.Order, review models.Review, now time.Time, actor, run string) ([]Finding, error) {
+	var found []Finding
+	for _, id := range review.Hasten {
+		f := Finding{OperationID: id, Kind: models.Capture, OrderID: order.ID, State: models.Pending, Verdict: models.Expiring, Rule: "last chance: the hold ends before the capture's own time"}
+		if err := s.hasten(ctx, tx, id); err != nil {
+			return nil, err
+		}
+		if err := s.say(ctx, tx, order, f, "made due now", actor, run); err != nil {
+			return nil, err
+		}
+		found = append(found, f)
+	}
+	for _, want := range []struct {
+		asked   bool
+		on      models.Occasion
+		verdict models.Verdict
+		rule    string
+	}{
+		{review.Plan, models.OnApproval, models.Retry, "the approved order has a free hold that its policy captures"},
+		{review.LastChance, models.OnLastChance, models.Expiring, "last chance: the hold is about to end"},
+	} {
+		if !want.asked {
+			continue
+		}
+		made, err := s.plan(ctx, tx, order, want.on, now, actor)
 		if err != nil {
 			return nil, err
 		}
 		for _, op := range made {
-			found = append(found, Finding{OperationID: op.ID, Kind: op.Kind, OrderID: order.ID, State: op.State, Verdict: models.Expiring, Rule: "last chance: the hold is about to end"})
+			f := Finding{OperationID: op.ID, Kind: op.Kind, OrderID: order.ID, State: op.State, Verdict: want.verdict, Rule: want.rule}
+			if err := s.say(ctx, tx, order, f, "created capture "+op.Number, actor, run); err != nil {
+				return nil, err
+			}
+			found = append(found, f)
 		}
 	}
-	again := review.Again
-	if len(review.Needs) > 0 {
-		again = now.Add(s.tempo.Of(time.Minute)) // until what was started has an outcome
+	return found, nil
+}
+
+// hasten makes a capture that waits for its time due now.
+func (s *Store) hasten(ctx context.Context, tx Tx, id string) error {
+	_, err := s.exec(ctx, tx, `WITH due AS (
+			UPDATE captures SET not_before = now(), next_at = now(), updated_at = now() WHERE id = ? AND state = 'pending' RETURNING id
+		) UPDATE work AS w SET due_at = now(), generation = w.generation + 1, published_at = NULL FROM due WHERE w.operation_id = due.id`, id)
+	if err != nil {
+		return fmt.Errorf("hasten capture %s: %w", id, err)
 	}
-	return found, s.checkAgain(ctx, tx, order.ID, again)
+	return nil
 }
 
 func (s *Store) checkAgain(ctx context.Context, tx Tx, orderID string, at time.Time) error {
@@ -131,19 +188,35 @@ func (s *Store) meet(ctx context.Context, tx Tx, order *models.Order, need model
 		return f, err
 	}
 	if len(before) > 0 {
-		f.OperationID, f.Verdict, f.Rule = need.CaptureID, models.NeedsAttention, "an earlier cancel failed; a person must give the money back"
-		return f, s.flagCancelFailed(ctx, tx, need, actor)
+		f.Verdict, f.Rule = models.NeedsAttention, "an earlier cancel failed; a person must give the money back"
+		f.Kind, f.OperationID = models.Capture, need.CaptureID
+		if need.Kind == models.Void {
+			f.Kind, f.OperationID = models.Void, before[0]
+		}
+		return f, s.flagCancelFailed(ctx, tx, f, actor)
 	}
 	op, err := s.start(ctx, tx, order, need, actor)
 	if err != nil {
 		return f, err
 	}
 	f.OperationID, f.State = op.ID, op.State
-	_, err = s.exec(ctx, tx, `INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours)
+	return f, s.say(ctx, tx, order, f, "created "+string(op.Kind)+" "+op.Number, actor, run)
+}
+
+// say writes the verdict on an order: what a review found and what was done.
+func (s *Store) say(ctx context.Context, tx Tx, order *models.Order, f Finding, action, actor, run string) error {
+	outcome := string(f.State)
+	if outcome == "" {
+		outcome = "done"
+	}
+	_, err := s.exec(ctx, tx, `INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, jsonb_build_object('order_status', ?::text, 'total_amount_cents', ?::bigint, 'captured_cents', ?::bigint))`,
-		NewID(), nullable(run), op.ID, op.Kind, order.ID, need.Verdict, need.Rule, "created "+string(op.Kind)+" "+op.Number, op.State, actor,
+		NewID(), nullable(run), nullable(f.OperationID), f.Kind, order.ID, f.Verdict, f.Rule, action, outcome, actor,
 		order.Status, order.TotalAmountCents, order.CapturedCents)
-	return f, err
+	if err != nil {
+		return fmt.Errorf("write the verdict %s on order %s: %w", f.Verdict, order.ID, err)
+	}
+	return nil
 }
 
 func (s *Store) cancelsBefore(ctx context.Context, tx Tx, orderID string, need models.Need) ([]string, error) {
@@ -152,24 +225,28 @@ func (s *Store) cancelsBefore(ctx context.Context, tx Tx, orderID string, need m
 	if need.Kind == models.Void {
 		column, of = "authorization_id", need.AuthorizationID
 	}
-	err := s.query(ctx, tx, &ids, `SELECT id FROM `+tables[need.Kind]+` WHERE order_id = ? AND cause = 'cancel' AND `+column+` = ?`, orderID, of)
+	err := s.query(ctx, tx, &ids, `SELECT id FROM `+tables[need.Kind]+` WHERE order_id = ? AND cause = 'cancel' AND `+column+` = ? ORDER BY id DESC`, orderID, of)
 	if err != nil {
 		return nil, fmt.Errorf("read earlier cancels of order %s: %w", orderID, err)
 	}
 	return ids, nil
 }
 
-func (s *Store) flagCancelFailed(ctx context.Context, tx Tx, need models.Need, actor string) error {
-	if need.Kind != models.Refund {
-		return nil
+// flagCancelFailed flags the capture whose money is still here, or the void that
+// left its hold open.
+func (s *Store) flagCancelFailed(ctx context.Context, tx Tx, f Finding, actor string) error {
+	op, err := s.operation(ctx, tx, f.Kind, f.OperationID, "")
+	if err != nil || op.NeedsAttention != "" {
+		return err
 	}
-	capture, err := s.operation(ctx, tx, models.Capture, need.CaptureID, "")
-	if err != nil || capture.NeedsAttention != "" {
+	var told bool // and dealt with: a person who acknowledged it is not called again
+	err = s.query(ctx, tx, &told, `SELECT EXISTS (SELECT 1 FROM events WHERE operation_id = ? AND event = 'flagged' AND reason = ?)`, op.ID, f.Rule)
+	if err != nil || told {
 		return err
 	}
 	_, err = s.apply(ctx, tx, []Move{{
-		Op: capture, Actor: actor, LogVerdict: true, Action: "flagged",
-		Decision: models.Decision{Event: models.Flagged, Flag: FlagCancelFailed, Verdict: models.NeedsAttention, Rule: "an earlier cancel failed; a person must give the money back"},
+		Op: op, Actor: actor, LogVerdict: true, Action: "flagged",
+		Decision: models.Decision{Event: models.Flagged, Flag: FlagCancelFailed, Verdict: f.Verdict, Rule: f.Rule},
 	}})
 	return err
 }

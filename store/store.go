@@ -101,6 +101,16 @@ func redactURL(err error) error {
 // Ping asks the database for a sign of life.
 func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
 
+// Now returns the database's time: of the transaction's start when tx is given.
+// A process whose clock is wrong must not decide when a hold has ended.
+func (s *Store) Now(ctx context.Context, tx Tx) (time.Time, error) {
+	var now time.Time
+	if err := s.query(ctx, tx, &now, `SELECT now()`); err != nil {
+		return now, fmt.Errorf("read the database's time: %w", err)
+	}
+	return now, nil
+}
+
 // Close ends all connections.
 func (s *Store) Close() error { return s.db.Close() }
 

@@ -21,7 +21,8 @@ type Sweep struct {
 	// CancelAfter is how long an open order's total must have stood before a
 	// captured payment that does not fit it is given back.
 	CancelAfter time.Duration
-	Now         time.Time
+	// Now is the time to judge by; the zero time means the database's.
+	Now time.Time
 }
 
 // lease is who holds the sweep's lease: a run and not its worker, who may be
@@ -62,6 +63,13 @@ const sweepBatch = 500
 // lease that runs out.
 func (s *Store) RunSweep(ctx context.Context, sw Sweep) (SweepReport, error) {
 	report := SweepReport{DryRun: sw.DryRun, Counts: map[models.Verdict]int{}, Findings: []Finding{}}
+	if sw.Now.IsZero() {
+		now, err := s.Now(ctx, nil)
+		if err != nil {
+			return report, err
+		}
+		sw.Now = now
+	}
 	if sw.DryRun {
 		err := s.survey(ctx, sw, &report)
 		return report, err
@@ -80,7 +88,7 @@ func (s *Store) RunSweep(ctx context.Context, sw Sweep) (SweepReport, error) {
 	if _, err := s.exec(ctx, nil, `INSERT INTO reconciliations (id, source) VALUES (?, ?)`, report.ID, sw.Source); err != nil {
 		return report, fmt.Errorf("begin a reconciliation: %w", err)
 	}
-	err = errors.Join(s.republish(ctx, sw, &report), s.reviewDue(ctx, sw, &report), s.redeliver(ctx))
+	err = errors.Join(s.republish(ctx, sw, &report), s.redeliver(ctx), s.reviewDue(ctx, sw, &report))
 	return report, errors.Join(err, s.endSweep(ctx, sw, report))
 }
 

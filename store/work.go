@@ -171,7 +171,7 @@ func (s *Store) WakeGateway(ctx context.Context, slug string) error {
 func (s *Store) wakeGateway(ctx context.Context, tx Tx, slug string) error {
 	for _, kind := range models.Kinds {
 		_, err := s.exec(ctx, tx, `WITH woken AS (
-				UPDATE `+tables[kind]+` AS o SET next_at = now() + random() * ? * interval '1 microsecond', updated_at = now()
+				UPDATE `+tables[kind]+` AS o SET next_at = greatest(now() + random() * ? * interval '1 microsecond', CASE WHEN o.state = 'pending' THEN o.not_before END), updated_at = now()
 				FROM work AS w, payment_gateways AS g
 				WHERE w.operation_id = o.id AND g.id = o.payment_gateway_id AND g.slug = ?
 				  AND (o.state IN ('submitted', 'unknown') OR (o.state = 'pending' AND o.unsent > 0 AND o.needs_attention IS NULL))

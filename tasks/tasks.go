@@ -27,14 +27,17 @@ const (
 const (
 	Captures     = "captures"
 	Returns      = "returns"      // refunds and voids
-	Housekeeping = "housekeeping" // sweeps and outgoing webhooks
+	Housekeeping = "housekeeping" // sweeps
+	Webhooks     = "webhooks"     // outgoing; a slow receiver holds up nothing else
 )
 
 // Queues maps each queue to its share of a worker's attention.
-func Queues() map[string]int { return map[string]int{Captures: 6, Returns: 3, Housekeeping: 2} }
+func Queues() map[string]int {
+	return map[string]int{Captures: 6, Returns: 3, Housekeeping: 2, Webhooks: 1}
+}
 
 var queueOf = map[string]string{
-	CaptureRun: Captures, RefundRun: Returns, VoidRun: Returns, ReconcileSweep: Housekeeping, WebhookDeliver: Housekeeping,
+	CaptureRun: Captures, RefundRun: Returns, VoidRun: Returns, ReconcileSweep: Housekeeping, WebhookDeliver: Webhooks,
 }
 
 // maxRetry is out of reach on purpose: the budget of an operation lives in its

@@ -102,6 +102,9 @@ func (r *Runner) forwardEnded(ctx context.Context, op models.Operation, actor, r
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
 	ev := a.lookUp(call, request(c))
+	if facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors); ev.Outcome == models.OutcomeNone && !facts.NoneConclusive {
+		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Event: models.Lost, Wait: facts.NoneSettlesIn, Rule: "not there yet; a call may still land"})
+	}
 	if ev.Outcome != models.OutcomeConfirmed {
 		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Rule: "it is " + string(op.State) + " here, and " + ev.Outcome.String() + " there"})
 	}

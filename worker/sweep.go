@@ -13,7 +13,7 @@ import (
 func (s *Server) sweep(ctx context.Context) error {
 	s.resume(ctx)
 	report, err := s.c.Runner.store.RunSweep(ctx, store.Sweep{
-		Owner: s.c.Runner.name, Source: "schedule", CancelAfter: s.c.CancelAfter, Now: s.c.Now(),
+		Owner: s.c.Runner.name, Source: "schedule", CancelAfter: s.c.CancelAfter,
 	})
 	if errors.Is(err, store.ErrSweeping) {
 		return nil // one at a time; the other one does it
@@ -76,6 +76,9 @@ func every(ctx context.Context, interval time.Duration, fn func(context.Context)
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			if ctx.Err() != nil { // both at once: select takes either
+				return
+			}
 		}
 	}
 }

@@ -115,13 +115,7 @@ func (c *call) retry(op models.Operation, reason string) error {
 		return err
 	}
 	_, err = c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
-		switch op.Kind {
-		case models.Refund:
-			return c.api.enqueuer.Refund(ctx, tx, c.who.Mode, *op.CaptureID, op.AmountCents, c.who.Actor())
-		case models.Void:
-			return c.api.enqueuer.Void(ctx, tx, c.who.Mode, op.AuthorizationID, c.who.Actor())
-		}
-		return c.api.enqueuer.Capture(ctx, tx, c.who.Mode, op.AuthorizationID, op.AmountCents, c.who.Actor(), models.Labels{})
+		return c.api.enqueuer.Retry(ctx, tx, op, c.who.Actor())
 	})
 	return err
 }

@@ -54,7 +54,7 @@ func reconcile(ctx context.Context, c config.Reconcile, stdout, stderr io.Writer
 	}
 	defer st.Close()
 	report, err := st.RunSweep(ctx, store.Sweep{
-		Owner: workerName(), Source: "command", DryRun: c.DryRun, CancelAfter: c.Tempo().Of(c.CancelAfter), Now: time.Now(),
+		Owner: workerName(), Source: "command", DryRun: c.DryRun, CancelAfter: c.Tempo().Of(c.CancelAfter),
 	})
 	if errors.Is(err, store.ErrSweeping) {
 		return fmt.Errorf("%w; it ends within seconds, call again", err)

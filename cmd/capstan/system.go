@@ -92,7 +92,7 @@ func open(ctx context.Context, c config.Role, log *slog.Logger) (*system, error)
 	if err := s.register(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.enqueuer = enqueuer.New(enqueuer.Config{Store: st, Redis: s.redis, CancelAfter: c.Tempo().Of(c.CancelAfter), Now: time.Now, Log: log})
+	s.enqueuer = enqueuer.New(enqueuer.Config{Store: st, Redis: s.redis, CancelAfter: c.Tempo().Of(c.CancelAfter), Log: log})
 	s.runner = worker.NewRunner(worker.RunnerConfig{
 		Store: st, Accounts: s.accounts, Name: workerName(), Log: log, RatePerSecond: c.RatePerSecond,
 	})

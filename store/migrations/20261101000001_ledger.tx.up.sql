@@ -147,6 +147,8 @@ CREATE TABLE operations (
     lease_until            timestamptz,
     lease_owner            text,
     next_at                timestamptz,
+    not_before             timestamptz NOT NULL DEFAULT now(),
+    retry_of               uuid,
     tries                  integer NOT NULL DEFAULT 0,
     look_ups               integer NOT NULL DEFAULT 0,
     unsent                 integer NOT NULL DEFAULT 0,
@@ -187,6 +189,10 @@ CREATE INDEX refunds_flagged ON refunds (id) WHERE needs_attention IS NOT NULL;
 CREATE INDEX voids_flagged ON voids (id) WHERE needs_attention IS NOT NULL;
 -- An automatic cause captures a hold once, over all states.
 CREATE UNIQUE INDEX captures_once ON captures (authorization_id, cause) WHERE cause <> 'manual';
+-- A failed operation is tried again by hand once.
+CREATE UNIQUE INDEX captures_retried_once ON captures (retry_of) WHERE retry_of IS NOT NULL;
+CREATE UNIQUE INDEX refunds_retried_once ON refunds (retry_of) WHERE retry_of IS NOT NULL;
+CREATE UNIQUE INDEX voids_retried_once ON voids (retry_of) WHERE retry_of IS NOT NULL;
 -- A capture is given back by cancel once.
 CREATE UNIQUE INDEX refunds_cancel_once ON refunds (capture_id) WHERE cause = 'cancel';
 
