@@ -204,7 +204,10 @@ func TestRetryOfAFailedCapture(t *testing.T) {
 	failed := w.approve(t, p)
 	w.run(t, models.Capture, failed)
 	w.get(t, "/api/captures/"+failed).want(t, 200, map[string]any{"data.attributes.state": "failed"})
+	w.patch(t, "captures", failed, `{"_retry":true}`).want(t, 409, map[string]any{"errors.0.code": "INCONCLUSIVE"}) // a call might still land
+	w.sql(t, `UPDATE captures SET last_sent_at = last_sent_at - interval '1 hour' WHERE id = '`+failed+`'`)
 	w.patch(t, "captures", failed, `{"_retry":true}`).want(t, 200, nil)
+	w.patch(t, "captures", failed, `{"_retry":true}`).want(t, 200, nil) // by a second operator: there is a successor already
 	again, _ := w.get(t, "/api/orders/"+p.order+"/captures?sort=-id").want(t, 200, map[string]any{"meta.record_count": 2, "data.0.attributes.cause": "manual"}).at(t, "data.0.id").(string)
 	w.run(t, models.Capture, again)
 	w.get(t, "/api/orders/"+p.order).want(t, 200, map[string]any{"data.attributes.payment_status": "paid"})

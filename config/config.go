@@ -299,9 +299,11 @@ type Captures struct {
 
 // CapturesList selects captures.
 type CapturesList struct {
-	Order string `placeholder:"ID" help:"Of one order."`
-	Size  int    `default:"25" help:"How many, at most 25."`
-	Page  int    `default:"1" help:"Which page."`
+	Order     string `placeholder:"ID" help:"Of one order."`
+	State     string `placeholder:"STATE" help:"In one state: pending, capturing, submitted, unknown, succeeded, failed, cancelled, reset, reversed."`
+	Attention bool   `help:"Only those that wait for a person."`
+	Size      int    `default:"25" help:"How many, at most 25."`
+	Page      int    `default:"1" help:"Which page."`
 }
 
 // CaptureID names a capture, and says why.
@@ -315,10 +317,18 @@ type CaptureShow struct {
 	ID string `arg:"" help:"The capture's id."`
 }
 
+// Validate keeps 0 from meaning everything.
+func (c CaptureRefund) Validate() error {
+	if c.Amount != nil && *c.Amount < 1 {
+		return fmt.Errorf("--amount %d: at least 1; leave it out to refund all that is left", *c.Amount)
+	}
+	return nil
+}
+
 // CaptureRefund names a capture and an amount.
 type CaptureRefund struct {
 	ID     string `arg:"" help:"The capture's id."`
-	Amount int64  `placeholder:"CENTS" help:"In minor units; all that is left without it."`
+	Amount *int64 `placeholder:"CENTS" help:"In minor units, at least 1; all that is left without it."`
 }
 
 // Orders are the operator's hands on orders.

@@ -89,8 +89,8 @@ WITH m AS (
 ), work_left AS (
     UPDATE work AS w
     SET due_at = CASE WHEN m.event <> 'hinted' THEN COALESCE(o.next_at, w.due_at) WHEN o.state = 'capturing' THEN w.due_at ELSE now() END,
-        generation = w.generation + (m.event = 'hinted' OR (o.state = 'pending' AND r.closing))::integer,
-        published_at = CASE WHEN m.event = 'hinted' OR (o.state = 'pending' AND r.closing) THEN NULL ELSE w.published_at END
+        generation = w.generation + (m.event = 'hinted' OR (o.state = 'pending' AND r.closing AND o.kind = 'capture'))::integer,
+        published_at = CASE WHEN m.event = 'hinted' OR (o.state = 'pending' AND r.closing AND o.kind = 'capture') THEN NULL ELSE w.published_at END
     FROM moved AS o JOIN m ON m.id = o.id JOIN locked_orders AS r ON r.id = o.order_id
     WHERE w.operation_id = o.id AND m.is_live AND (NOT m.annotates OR m.event = 'hinted')
 ), effect AS (

@@ -399,6 +399,20 @@ func TestHints(t *testing.T) {
 	b.verify(t)
 }
 
+// A hint outlives the worker that took it.
+func TestAHintOutlivesItsWorker(t *testing.T) {
+	b := newBench(t, onApproval)
+	_, op := b.approved(t)
+	b.observe(t, op, evidence(op, models.FromWebhook, models.OutcomeConfirmed))
+	for range 2 {
+		if c := b.claim(t, op); !c.Look {
+			t.Fatal("a hinted row would be sent without a look")
+		}
+		b.pass(t, 2*time.Minute) // the worker died
+	}
+	b.verify(t)
+}
+
 // Release gives a row back: never sent if it was not, unknown if it may have been.
 func TestRelease(t *testing.T) {
 	b := newBench(t, onApproval)

@@ -297,7 +297,8 @@ func (s *Store) CancelCapture(ctx context.Context, tx Tx, mode models.Mode, capt
 	review := models.ReviewOrder(order, []models.Operation{capture}, nil, models.Policy{}, s.tempo, now, 0)
 	if !slices.ContainsFunc(review.Needs, func(n models.Need) bool { return n.CaptureID == capture.ID }) {
 		return capture, refuse("no_mismatch", "_cancel",
-			"the order is %s and its total is what the capture was made for; refund the capture instead", order.Status)
+			"only a cancelled order's capture, or an open order's whose total changed, is cancelled; this order is %s, of %d, captured %d: refund the difference instead",
+			order.Status, order.TotalAmountCents, *capture.ConfirmedCents)
 	}
 	refund, err := s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseCancel, capture.RefundBalance(), actor)
 	if err != nil {

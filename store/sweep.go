@@ -114,8 +114,8 @@ const overdue = `FROM work AS w
 	JOIN operations AS o ON o.kind = w.kind AND o.id = w.operation_id
 	JOIN payment_gateways AS g ON g.id = o.payment_gateway_id
 	WHERE w.published_at IS NOT NULL AND w.due_at <= now() AND g.paused_at IS NULL
-	  AND (CASE WHEN o.state = 'capturing' THEN o.lease_until < now()
-	            ELSE w.due_at <= now() - ?0 * interval '1 microsecond' AND w.published_at <= now() - ?1 * interval '1 microsecond' END)
+	  AND w.published_at <= now() - ?1 * interval '1 microsecond'
+	  AND (CASE WHEN o.state = 'capturing' THEN o.lease_until < now() ELSE w.due_at <= now() - ?0 * interval '1 microsecond' END)
 	  AND (o.state <> 'pending' OR o.needs_attention IS NULL OR o.look_first)
 	ORDER BY w.deadline NULLS LAST, w.operation_id LIMIT ?2`
 

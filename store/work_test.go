@@ -82,6 +82,23 @@ func TestGenerationRaisedWhilePublishing(t *testing.T) {
 	must(t, b.MarkPublished(t.Context(), nil))
 }
 
+// What did not leave waits in its own task; no second one is published.
+func TestUnsentKeepsItsTask(t *testing.T) {
+	b := newBench(t, onApproval)
+	o, _ := b.paid(t)
+	must(t, b.cancelOrder(o.ID))
+	refund := b.refundOf(t, o.ID)
+	b.publish(t)
+	for range 3 {
+		b.record(t, b.claim(t, refund), evidence(refund, models.FromAnswer, models.OutcomeNotSent))
+		b.pass(t, 2*time.Minute)
+	}
+	if ps, err := b.Unpublished(t.Context(), 10); err != nil || len(ps) != 0 {
+		t.Errorf("published beside its task: %+v, %v", ps, err)
+	}
+	b.verify(t)
+}
+
 // After an outage an account's open rows are due now; nobody else's are.
 func TestWakeGateway(t *testing.T) {
 	b := newBench(t, onApproval)

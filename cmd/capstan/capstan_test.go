@@ -99,7 +99,7 @@ func TestCommands(t *testing.T) {
 	if out, status = capstan(t, remote, "captures", "show", id); status != 0 || !strings.Contains(out, "claimed") || !strings.Contains(out, "succeeded") {
 		t.Fatalf("captures show: %d %s", status, out)
 	}
-	if _, status = capstan(t, remote, "captures", "forward", id); status != exitUsage {
+	if _, status = capstan(t, remote, "captures", "forward", id); status != exitFailed {
 		t.Fatalf("captures forward of a succeeded capture: %d", status)
 	}
 	if out, status = capstan(t, remote, "captures", "refund", id, "--amount", "500"); status != 0 {

@@ -148,11 +148,14 @@ Capstan runs.
   sandbox    %s/v1             Stripe's wire, any secret key sk_test_…
   Postgres   %s
   Redis      %s
+For audit, doctor and reconcile in another terminal:
+  export DATABASE_URL='%s' REDIS_URL='%s'
 Stop it with Ctrl-C.
 
-`, e.url("api"), c.Token.Reveal(), e.url("admin"), e.url("admin"), e.sandboxURL, e.stack.PostgresFrom, e.stack.RedisFrom)
+`, e.url("api"), c.Token.Reveal(), e.url("admin"), e.url("admin"), e.sandboxURL, e.stack.PostgresFrom, e.stack.RedisFrom, e.stack.DatabaseURL, e.stack.RedisURL)
 	select {
 	case <-ctx.Done():
+		log.Info("stopping: calls under way are finished and recorded")
 	case err = <-e.stack.Failed():
 	}
 	return errors.Join(err, e.shutdown())

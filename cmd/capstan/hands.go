@@ -35,8 +35,8 @@ func hands(ctx context.Context, cli config.CLI, command string, stdout io.Writer
 		return triggerCapture(ctx, c.Remote, c.Ack, map[string]any{"_acknowledge": true}, stdout)
 	case "captures refund":
 		attributes := map[string]any{"_refund": true}
-		if c.Refund.Amount > 0 {
-			attributes["_refund_amount_cents"] = c.Refund.Amount
+		if c.Refund.Amount != nil {
+			attributes["_refund_amount_cents"] = *c.Refund.Amount
 		}
 		return triggerCapture(ctx, c.Remote, config.CaptureID{ID: c.Refund.ID}, attributes, stdout)
 	case "orders approve":
@@ -97,15 +97,23 @@ func send(ctx context.Context, r config.Remote, method, path string, document, d
 	if err := json.NewDecoder(io.LimitReader(res.Body, 4<<20)).Decode(&answer); err != nil {
 		return fmt.Errorf("%s %s: HTTP %d with a body that is not JSON", method, path, res.StatusCode)
 	}
-	if res.StatusCode/100 != 2 {
-		var why []string
-		for _, e := range answer.Errors {
-			why = append(why, strings.Trim(e.Code+": "+e.Detail, ": "))
-		}
-		return fmt.Errorf("%s %s: HTTP %d %s", method, path, res.StatusCode, strings.Join(why, "; "))
+	if res.StatusCode/100 == 2 {
+		return nil
 	}
-	return nil
+	var why []string
+	for _, e := range answer.Errors {
+		why = append(why, strings.Trim(e.Code+": "+e.Detail, ": "))
+	}
+	return &refused{status: res.StatusCode, text: fmt.Sprintf("%s %s: HTTP %d %s", method, path, res.StatusCode, strings.Join(why, "; "))}
 }
+
+// refused is the API's no: the command ran, and the answer is not what was asked for.
+type refused struct {
+	status int
+	text   string
+}
+
+func (r *refused) Error() string { return r.text }
 
 func listCaptures(ctx context.Context, c config.Captures, stdout io.Writer) error {
 	query := url.Values{
@@ -113,6 +121,12 @@ func listCaptures(ctx context.Context, c config.Captures, stdout io.Writer) erro
 	}
 	if c.List.Order != "" {
 		query.Set("filter[q][order_id_eq]", c.List.Order)
+	}
+	if c.List.State != "" {
+		query.Set("filter[q][state_eq]", c.List.State)
+	}
+	if c.List.Attention {
+		query.Set("filter[q][needs_attention_present]", "true")
 	}
 	var captures []resource
 	if err := call(ctx, c.Remote, http.MethodGet, "/api/captures?"+query.Encode(), nil, &captures); err != nil {
@@ -126,10 +140,10 @@ func listCaptures(ctx context.Context, c config.Captures, stdout io.Writer) erro
 
 func printCaptures(w io.Writer, captures []resource) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tNUMBER\tAMOUNT\tREFUNDABLE\tSTATE\tNEEDS ATTENTION\tMESSAGE")
+	fmt.Fprintln(t, "ID\tNUMBER\tAMOUNT\tREFUNDABLE\tSTATE\tCREATED\tNEXT LOOK\tNEEDS ATTENTION\tMESSAGE")
 	for _, c := range captures {
 		a := c.Attributes
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, text(a["number"]), text(a["formatted_amount"]), text(a["formatted_refund_balance"]), text(a["state"]), text(a["needs_attention"]), text(a["message"]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, text(a["number"]), text(a["formatted_amount"]), text(a["formatted_refund_balance"]), text(a["state"]), second(a["created_at"]), second(a["next_attempt_at"]), text(a["needs_attention"]), text(a["message"]))
 	}
 	return t.Flush()
 }
@@ -139,6 +153,15 @@ func text(v any) string {
 		return ""
 	}
 	return fmt.Sprint(v)
+}
+
+// second shortens a time of the API to what fits a column.
+func second(v any) string {
+	at, err := time.Parse(time.RFC3339, text(v))
+	if err != nil {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02 15:04:05Z")
 }
 
 func showCapture(ctx context.Context, r config.Remote, id string, stdout io.Writer) error {
@@ -158,10 +181,10 @@ func showCapture(ctx context.Context, r config.Remote, id string, stdout io.Writ
 		return err
 	}
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nVERSION\tEVENT\tSTATE\tBY\tWHY")
+	fmt.Fprintln(t, "\nVERSION\tWHEN\tEVENT\tSTATE\tBY\tWHY")
 	for _, h := range history {
 		a := h.Attributes
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", text(a["version"]), text(a["name"]), text(a["to_state"]), text(a["actor"]), text(a["reason"]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", text(a["version"]), second(a["created_at"]), text(a["name"]), text(a["to_state"]), text(a["actor"]), text(a["reason"]))
 	}
 	return t.Flush()
 }

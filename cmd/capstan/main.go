@@ -24,9 +24,10 @@ func main() {
 
 // The exit statuses.
 const (
-	exitOK     = 0
-	exitFailed = 1 // it ran, and the answer is no: an invariant broken, work still open
-	exitUsage  = 2 // it could not run: wrong flags, missing settings, nothing reachable
+	exitOK          = 0
+	exitFailed      = 1 // it ran, and the answer is no: an invariant broken, work still open
+	exitUsage       = 2 // it could not run: wrong flags, missing settings, nothing reachable
+	exitInterrupted = 130
 )
 
 // errFailed ends a command that ran and has printed why the answer is no.
@@ -48,11 +49,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errFailed):
 		return exitFailed
+	case isRefused(err):
+		fmt.Fprintf(stderr, "capstan %s: %v\n", command, err)
+		return exitFailed
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		return exitOK // asked to stop, and stopped
+		fmt.Fprintf(stderr, "capstan %s: interrupted\n", command)
+		return exitInterrupted // a long-running role ends with nil instead
 	}
 	fmt.Fprintf(stderr, "capstan %s: %v\n", command, err)
 	return exitUsage
+}
+
+func isRefused(err error) bool {
+	_, ok := errors.AsType[*refused](err)
+	return ok
 }
 
 func dispatch(ctx context.Context, cli config.CLI, command string, stdout, stderr io.Writer) error {

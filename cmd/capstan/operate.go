@@ -141,7 +141,7 @@ func printReport(w io.Writer, asJSON bool, report store.SweepReport) error {
 		return printJSON(w, report)
 	}
 	if len(report.Findings) == 0 {
-		fmt.Fprintln(w, "Nothing is overdue, and no order needs a review.")
+		fmt.Fprintln(w, "Nothing is overdue, and no order needs a review. What is open and not yet due: capstan captures list --state unknown, --attention")
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
