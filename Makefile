@@ -41,7 +41,8 @@ build: check-go ## the static binary bin/capstan
 .PHONY: test
 test: deps-race ## every test, with the race detector, on a real Postgres and Redis
 	@echo "Compiling with the race detector (minutes on a fresh machine), then testing package by package."
-	CGO_ENABLED=1 $(GO) test -race -timeout $(TESTTIMEOUT) $(PKG)
+	CGO_ENABLED=1 $(GO) build -race $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TESTTIMEOUT) $(PKG)
 
 .PHONY: test-short
 test-short: deps ## the tests without the long ones and without the race detector

@@ -117,7 +117,9 @@ func (r *Review) addHold(o Order, h Authorization, p Policy, now time.Time) {
 		})
 		return
 	}
-	r.Plan = r.Plan || o.Status == OrderApproved && h.Left() > 0
+	// An order that money was given back for is not captured again by itself.
+	wanted := o.Status == OrderApproved && o.RefundedCents == 0 && h.Left() > 0
+	r.Plan = r.Plan || wanted
 	if h.CaptureBefore == nil {
 		return
 	}
@@ -130,7 +132,7 @@ func (r *Review) addHold(o Order, h Authorization, p Policy, now time.Time) {
 		r.again(from) // the order may be approved by then
 		return
 	}
-	r.LastChance = r.LastChance || o.Status == OrderApproved
+	r.LastChance = r.LastChance || wanted
 }
 
 func (r *Review) again(at time.Time) {

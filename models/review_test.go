@@ -84,7 +84,8 @@ func TestReviewOfHolds(t *testing.T) {
 		policy models.Policy
 		want   models.Review
 	}{
-		{"a hold without an end is left alone", models.OrderApproved, models.Authorization{}, hour, models.Review{}},
+		{"a spent hold without an end is left alone", models.OrderApproved, models.Authorization{}, hour, models.Review{}},
+		{"a free hold of an approved order is planned again", models.OrderApproved, models.Authorization{AmountCents: 1}, hour, models.Review{Plan: true}},
 		{"a closed hold too", models.OrderCancelled, models.Authorization{ClosedAt: &noon, CaptureBefore: ends(-time.Hour)}, hour, models.Review{}},
 		{"a hold of a cancelled order is voided", models.OrderCancelled, models.Authorization{AmountCents: 1500}, models.Policy{}, models.Review{Needs: void(1500)}},
 		{"what is left of it", models.OrderCancelled, models.Authorization{AmountCents: 1500, RequestedCents: 500}, models.Policy{}, models.Review{Needs: void(1000)}},
@@ -92,9 +93,10 @@ func TestReviewOfHolds(t *testing.T) {
 			models.Review{Expired: []string{"hold"}}},
 		{"a hold's last moment is looked at", models.OrderPending, models.Authorization{CaptureBefore: ends(time.Second)}, models.Policy{},
 			models.Review{Again: noon.Add(time.Second)}},
-		{"the last chance comes", models.OrderApproved, models.Authorization{CaptureBefore: ends(2 * time.Hour)}, hour, models.Review{Again: noon.Add(time.Hour)}},
-		{"the last chance is here", models.OrderApproved, models.Authorization{CaptureBefore: ends(time.Hour)}, hour,
-			models.Review{LastChance: true, Again: noon.Add(time.Hour)}},
+		{"the last chance comes", models.OrderApproved, models.Authorization{AmountCents: 1, CaptureBefore: ends(2 * time.Hour)}, hour,
+			models.Review{Plan: true, Again: noon.Add(time.Hour)}},
+		{"the last chance is here", models.OrderApproved, models.Authorization{AmountCents: 1, CaptureBefore: ends(time.Hour)}, hour,
+			models.Review{Plan: true, LastChance: true, Again: noon.Add(time.Hour)}},
 		{"an order that may be approved by then is looked at then", models.OrderPlaced, models.Authorization{CaptureBefore: ends(2 * time.Hour)}, hour,
 			models.Review{Again: noon.Add(time.Hour)}},
 		{"an order that is not approved has no last chance", models.OrderPlaced, models.Authorization{CaptureBefore: ends(time.Minute)}, hour,
@@ -103,6 +105,58 @@ func TestReviewOfHolds(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.hold.ID = "hold"
 			got := models.ReviewOrder(models.Order{Status: c.status, TotalAmountCents: 1500}, nil, []models.Authorization{c.hold}, c.policy, models.Tempo{}, noon, cancelAfter)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("review (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// An order that money was given back for is not captured again by itself, not
+// even at the last chance.
+func TestReviewCapturesNothingAfterARefund(t *testing.T) {
+	o := models.Order{Status: models.OrderApproved, TotalAmountCents: 1500, CapturedCents: 1500, RefundedCents: 1500}
+	spare := models.Authorization{ID: "spare", AmountCents: 1500, CaptureBefore: ptr(noon.Add(time.Minute))}
+	got := models.ReviewOrder(o, nil, []models.Authorization{spare}, models.Policy{LastChanceSeconds: ptr(int64(3600))}, models.Tempo{}, noon, cancelAfter)
+	if diff := cmp.Diff(models.Review{Again: noon.Add(time.Minute)}, got); diff != "" {
+		t.Errorf("review (-want +got):\n%s", diff)
+	}
+}
+
+// A capture whose own time comes after its hold's end is hastened at the last chance.
+func TestReviewHastens(t *testing.T) {
+	hour := models.Policy{LastChanceSeconds: ptr(int64(3600))}
+	waits := models.Operation{Kind: models.Capture, ID: "capture", AuthorizationID: "hold", State: models.Pending, NotBefore: noon.Add(24 * time.Hour)}
+	minute := models.Review{Again: noon.Add(time.Minute)}
+	for _, c := range []struct {
+		name    string
+		status  models.OrderStatus
+		policy  models.Policy
+		ends    time.Duration
+		change  func(*models.Operation)
+		another int
+		want    models.Review
+	}{
+		{name: "at the last chance", ends: time.Hour, policy: hour, want: models.Review{Hasten: []string{"capture"}, Again: noon.Add(time.Minute)}},
+		{name: "and not before", ends: 3 * time.Hour, policy: hour, want: models.Review{Again: noon.Add(2 * time.Hour)}},
+		{name: "beside other work it is looked at sooner", ends: 3 * time.Hour, policy: hour, another: 1, want: minute},
+		{name: "not without the policy", ends: time.Hour, want: minute},
+		{name: "not before approval", ends: time.Hour, policy: hour, status: models.OrderPlaced, want: minute},
+		{name: "not what is due", ends: time.Hour, policy: hour, change: func(o *models.Operation) { o.NotBefore = noon }, want: minute},
+		{name: "not what is under way", ends: time.Hour, policy: hour, change: func(o *models.Operation) { o.State = models.Unknown }, want: minute},
+		{name: "not of another hold", ends: time.Hour, policy: hour, change: func(o *models.Operation) { o.AuthorizationID = "other" }, want: minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := models.Order{Status: models.OrderApproved, TotalAmountCents: 1500, LiveOperations: 1 + c.another}
+			if c.status != "" {
+				o.Status = c.status
+			}
+			op := waits
+			if c.change != nil {
+				c.change(&op)
+			}
+			holds := []models.Authorization{{ID: "hold", AmountCents: 1500, CaptureBefore: ptr(noon.Add(c.ends))}}
+			got := models.ReviewOrder(o, []models.Operation{op}, holds, c.policy, models.Tempo{}, noon, cancelAfter)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("review (-want +got):\n%s", diff)
 			}

@@ -80,6 +80,28 @@ func TestLastChance(t *testing.T) {
 	}
 }
 
+// Money that was given back is not taken again by itself, though a spare hold would cover it.
+func TestASpareHoldIsNotCapturedAfterARefund(t *testing.T) {
+	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, LastChanceSeconds: ptr(int64(3600))})
+	o := b.order(t, 1500)
+	b.hold(t, o.ID, 1500)
+	b.holdUntil(t, o.ID, 1500, 2*time.Hour)
+	op := b.approve(t, o.ID)[0]
+	b.record(t, b.claim(t, op), confirmed(op))
+	refund, err := b.refund(op.ID, 0)
+	must(t, err)
+	b.record(t, b.claim(t, refund), confirmed(refund))
+	for range 5 {
+		b.exec(t, `UPDATE order_checks SET due_at = now()`)
+		b.sweep(t)
+		b.pass(t, 30*time.Minute)
+	}
+	if got := b.orderNow(t, o.ID); got.CapturedCents != 1500 || got.PaymentStatus != models.Refunded || len(b.live(t, o.ID)) != 0 {
+		t.Errorf("the order is %s: %+v", got.PaymentStatus, b.live(t, o.ID))
+	}
+	b.verify(t)
+}
+
 // An order that nobody approved has no last chance; its hold ends.
 func TestNoLastChanceWithoutApproval(t *testing.T) {
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, LastChanceSeconds: ptr(int64(3600))})
