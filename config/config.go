@@ -96,7 +96,7 @@ type Gateways struct {
 	StripeURL            string           `name:"stripe-base-url" env:"STRIPE_BASE_URL" placeholder:"URL" help:"Where Stripe answers; empty is Stripe itself."`
 	StripeWebhookSecrets []gateway.Secret `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Secrets of Stripe's webhooks, comma-separated while one is replaced."`
 	CommerceLayerSecrets []gateway.Secret `name:"commercelayer-shared-secret" env:"COMMERCELAYER_SHARED_SECRET" placeholder:"SECRET" help:"Shared secrets of Commerce Layer's webhooks."`
-	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second to each gateway account; 0 is unbounded."`
+	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second that this process makes to each gateway account; 0 is unbounded."`
 }
 
 // Validate keeps a live key away from test mode and the other way round.

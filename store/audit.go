@@ -32,7 +32,16 @@ var invariants = []struct{ id, rule, sql string }{
 	{"I3", "every approved, automatically captured order has a capture with an end and a reason", `
 		SELECT c.id::text AS name, (c.state IN ('failed', 'cancelled') AND COALESCE(c.error_code, c.message, (
 			SELECT e.reason FROM events AS e WHERE e.operation_id = c.id AND e.version = c.version), '') = '') AS broken
-		FROM captures AS c JOIN orders AS o ON o.id = c.order_id WHERE o.approved_at IS NOT NULL AND c.cause <> 'manual'`},
+		FROM captures AS c JOIN orders AS o ON o.id = c.order_id WHERE o.approved_at IS NOT NULL AND c.cause <> 'manual'
+		UNION ALL
+		SELECT o.id || ' has no capture', NOT EXISTS (SELECT 1 FROM captures AS c WHERE c.order_id = o.id AND c.cause <> 'manual')
+			AND NOT EXISTS (SELECT 1 FROM order_checks AS k WHERE k.order_id = o.id AND k.due_at <= now() + interval '5 minutes')
+		FROM orders AS o JOIN payment_methods AS m ON m.id = o.payment_method_id
+		WHERE o.status = 'approved' AND m.auto_capture AND m.capture_trigger IN ('approval', 'authorization') AND m.updated_at <= o.approved_at
+			AND o.total_amount_cents BETWEEN 1 AND COALESCE(m.auto_capture_max_amount_cents, o.total_amount_cents)
+			AND o.live_operations = 0 AND o.refunded_cents = 0 AND o.reset_cents = 0 AND o.captured_cents < o.total_amount_cents
+			AND EXISTS (SELECT 1 FROM authorizations AS a WHERE a.order_id = o.id AND a.closed_at IS NULL AND a.requested_cents < a.amount_cents
+				AND (a.capture_before IS NULL OR a.capture_before > now()))`},
 	{"I5", "every send has its attempt, committed before it", `
 		SELECT o.id::text AS name, o.sent_version IS NOT NULL AND NOT EXISTS (
 			SELECT 1 FROM attempts AS a WHERE a.operation_id = o.id AND a.version = o.sent_version AND a.call = 'send') AS broken
