@@ -75,7 +75,7 @@ func Problems(err error) []*Problem {
 	case errors.Is(err, store.ErrStale):
 		return []*Problem{{Status: http.StatusConflict, Code: CodeConflict, Title: "Conflict", Detail: "it changed meanwhile; read it again"}}
 	case store.Unavailable(err), errors.Is(err, context.Canceled):
-		return []*Problem{{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Title: "Service unavailable", Detail: "the database could not answer; read the resource before you send a change again, since it may have been made"}}
+		return []*Problem{{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Title: "Service unavailable", Detail: "the request could not be finished; read the resource before you send a change again, since it may have been made"}}
 	}
 	return []*Problem{{Status: http.StatusInternalServerError, Code: CodeInternal, Title: "Internal server error", Detail: "the request could not be answered; its request id is in the log"}}
 }

@@ -98,11 +98,13 @@ func TestForwardIsRefusedByName(t *testing.T) {
 	refused := w.approve(t, p)
 	w.run(t, models.Capture, refused)
 	w.get(t, "/api/captures/"+refused).want(t, 200, map[string]any{"data.attributes.state": "failed"})
+	w.sql(t, `UPDATE captures SET last_sent_at = last_sent_at - interval '1 hour' WHERE id = '`+refused+`'`)
 	w.patch(t, "captures", refused, `{"_forward":true}`).want(t, 422, map[string]any{"errors.0.code": "NOT_FOUND_AT_GATEWAY"})
 	w.post(t, "authorizations", fmt.Sprintf(`{"amount_cents":1500,"gateway_transaction_id":%q}`, w.paymentIntent(t, 1500, "")), to("order", "orders", p.order)).want(t, 201, nil)
 	second, _ := w.get(t, "/api/orders/"+p.order+"/captures?sort=-id").want(t, 200, map[string]any{"meta.record_count": 2}).at(t, "data.0.id").(string)
 	w.run(t, models.Capture, second)
 	w.get(t, "/api/orders/"+p.order).want(t, 200, map[string]any{"data.attributes.payment_status": "paid"})
+	w.sql(t, `UPDATE captures SET last_sent_at = last_sent_at - interval '1 hour' WHERE id = '`+refused+`'`)
 	w.patch(t, "captures", refused, `{"_forward":true}`).want(t, 422, map[string]any{"errors.0.code": "ORDER_NOT_ELIGIBLE", "errors.0.source.pointer": "/data/attributes/_forward"})
 }
 

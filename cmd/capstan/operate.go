@@ -53,12 +53,7 @@ func reconcile(ctx context.Context, c config.Reconcile, stdout, stderr io.Writer
 		return err
 	}
 	defer st.Close()
-	report, err := st.RunSweep(ctx, store.Sweep{
-		Owner: workerName(), Source: "command", DryRun: c.DryRun, CancelAfter: c.Tempo().Of(c.CancelAfter),
-	})
-	if errors.Is(err, store.ErrSweeping) {
-		return fmt.Errorf("%w; it ends within seconds, call again", err)
-	}
+	report, err := sweepOnce(ctx, c, st)
 	if err != nil {
 		return err
 	}
@@ -77,6 +72,24 @@ func reconcile(ctx context.Context, c config.Reconcile, stdout, stderr io.Writer
 		return errFailed
 	}
 	return nil
+}
+
+// sweepOnce sweeps, after the scheduled sweep that may be running right now.
+func sweepOnce(ctx context.Context, c config.Reconcile, st *store.Store) (store.SweepReport, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Wait, fmt.Errorf("%w all the time; is its worker alive?", store.ErrSweeping))
+	defer cancel()
+	var report store.SweepReport
+	err := until(ctx, "no other sweep is running", func() (bool, error) {
+		var err error
+		report, err = st.RunSweep(ctx, store.Sweep{
+			Owner: workerName(), Source: "command", DryRun: c.DryRun, CancelAfter: c.Tempo().Of(c.CancelAfter),
+		})
+		if errors.Is(err, store.ErrSweeping) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	return report, err
 }
 
 // preview completes a dry run with what the gateways say about each open
