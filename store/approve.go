@@ -113,6 +113,12 @@ func (s *Store) RetryFailed(ctx context.Context, tx Tx, op models.Operation, act
 	if err != nil || there {
 		return nil, err
 	}
+	if op, err = s.operation(ctx, tx, op.Kind, op.ID, " FOR UPDATE"); err != nil {
+		return nil, err
+	}
+	if op.State != models.Failed { // a late success came between the look and this
+		return nil, refuse("not_failed", "_retry", "the %s is %s by now", op.Kind, op.State)
+	}
 	if op.Kind == models.Capture && order.Closing() {
 		return nil, refuse("order_cancelled", "_retry", "the order is cancelled; nothing more is captured for it")
 	}

@@ -280,6 +280,28 @@ func TestRetryByHand(t *testing.T) {
 	b.verify(t)
 }
 
+// What turned out to have worked is not tried anew, whoever looked before.
+func TestRetryAfterALateSuccess(t *testing.T) {
+	b := newBench(t, onApproval)
+	_, op := b.paid(t)
+	refund, err := b.refund(op.ID, 400)
+	must(t, err)
+	b.record(t, b.claim(t, refund), evidence(refund, models.FromAnswer, models.OutcomeRefused))
+	failed := b.reread(t, refund)
+	b.observe(t, refund, confirmed(refund))
+	retry := func() error {
+		return b.in(func(ctx context.Context, tx store.Tx) error {
+			_, err := b.RetryFailed(ctx, tx, failed, "person")
+			return err
+		})
+	}
+	refused(t, retry(), "not_failed")
+	if n := read[int](t, b, `SELECT count(*) FROM refunds`); n != 1 {
+		t.Errorf("%d refunds", n)
+	}
+	b.verify(t)
+}
+
 // claimNow makes an operation due and takes it.
 func (b bench) claimNow(t *testing.T, op models.Operation) store.Claim {
 	t.Helper()

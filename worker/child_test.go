@@ -57,7 +57,7 @@ func serveChild(o orders) error {
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	at := models.Tempo{Scale: o.Scale}
-	s, err := store.Open(ctx, o.Database, store.Options{Tempo: at, MaxConns: 4})
+	s, err := store.Open(ctx, o.Database, store.Options{Tempo: at, MaxConns: 3})
 	if err != nil {
 		return err
 	}

@@ -121,7 +121,7 @@ func (c crash) name(kind models.Kind) string {
 // be, has a second worker recover, and asks the gateway's own book.
 func TestCrashTable(t *testing.T) {
 	t.Parallel()
-	places := newPlaces(t)
+	places := newPlaces(t, 12)
 	table := &table{rows: map[int]row{}}
 	t.Run("row", func(t *testing.T) {
 		rows := 0
@@ -130,9 +130,7 @@ func TestCrashTable(t *testing.T) {
 			c.number = rows
 			t.Run(c.name(kind), func(t *testing.T) {
 				t.Parallel()
-				at := <-places
-				t.Cleanup(func() { places <- at.after(t) })
-				c.run(t, kind, newWorld(t, at), table)
+				c.run(t, kind, places.world(t), table)
 			})
 		}
 		for _, c := range lost {
@@ -150,31 +148,39 @@ func TestCrashTable(t *testing.T) {
 	table.print(t)
 }
 
-// newPlaces are the databases that rows are tried in, one row at a time: a
-// ledger and one of the 16 databases of a Redis.
-func newPlaces(t *testing.T) chan setup {
+// places are the databases that the rows of a table are tried in, one row at a
+// time each: a ledger and a database of one Redis.
+type places chan setup
+
+func newPlaces(t *testing.T, n int) places {
 	t.Helper()
 	base := strings.TrimSuffix(devstacktest.NewRedis(t), "/0")
-	places := make(chan setup, 12)
-	for i := range cap(places) {
-		places <- setup{databaseURL: devstacktest.NewDatabase(t, migrate), redisURL: fmt.Sprintf("%s/%d", base, i)}
+	p := make(places, n)
+	for i := range n {
+		p <- setup{databaseURL: devstacktest.NewDatabase(t, migrate), redisURL: fmt.Sprintf("%s/%d", base, i)}
 	}
-	return places
+	return p
 }
 
-// after is where the next row is tried: where this one was, unless it left
-// something open.
-func (s setup) after(t *testing.T) setup {
-	if t.Failed() {
-		s.databaseURL = ""
-	}
-	return s
-}
-
-func (c crash) run(t *testing.T, kind models.Kind, w *world, table *table) {
+// world takes a place for one row, with nothing in its queue. The next row gets
+// it, unless this one failed and may have left something open in the ledger.
+func (p places) world(t *testing.T) *world {
+	t.Helper()
+	at := <-p
+	t.Cleanup(func() {
+		if t.Failed() {
+			at.databaseURL = ""
+		}
+		p <- at
+	})
+	w := newWorld(t, at)
 	if err := w.redis.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+func (c crash) run(t *testing.T, kind models.Kind, w *world, table *table) {
 	p := c.begin(t, kind, w)
 	c.lose(t, kind, w, p)
 	if moved := w.moved(t, kind, p); moved != c.moved {

@@ -183,6 +183,7 @@ func TestForwardLateSuccess(t *testing.T) {
 	if op := w.stuck(t, p); op.State != models.Failed {
 		t.Fatalf("capture = %+v, want failed", op)
 	}
+	w.exec(t, `UPDATE captures SET last_sent_at = now() + interval '1 minute'`)
 	_, err := w.forward(t, p)
 	wantRefusal(t, err, "inconclusive", true) // a call might still land
 	w.exec(t, `UPDATE captures SET last_sent_at = last_sent_at - interval '1 hour'`)

@@ -103,6 +103,7 @@ func newWorld(t testing.TB, s setup) *world {
 	if w.db, err = sql.Open("pgx", w.databaseURL); err != nil {
 		t.Fatal(err)
 	}
+	w.db.SetMaxOpenConns(1)
 	t.Cleanup(func() { _ = w.db.Close() })
 	w.redis = openRedis(t, w.redisURL)
 	w.inspector = asynq.NewInspectorFromRedisClient(w.redis)
@@ -140,7 +141,7 @@ func newWorld(t testing.TB, s setup) *world {
 
 func openStore(t testing.TB, url string, at models.Tempo) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), url, store.Options{Tempo: at, MaxConns: 6})
+	s, err := store.Open(t.Context(), url, store.Options{Tempo: at, MaxConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,9 +214,9 @@ func (w *world) server(t testing.TB, s staff, r redis.UniversalClient) *worker.S
 }
 
 const (
-	sweepEvery = 500 * time.Millisecond
-	pollEvery  = 50 * time.Millisecond
-	relayEvery = 50 * time.Millisecond
+	sweepEvery = 600 * time.Millisecond
+	pollEvery  = 100 * time.Millisecond
+	relayEvery = 150 * time.Millisecond
 )
 
 // start starts a worker and a relay beside it. They end with the test, or when
@@ -522,7 +523,7 @@ func eventually(t testing.TB, what string, holds func() (bool, any)) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	tick := time.NewTicker(40 * time.Millisecond)
+	tick := time.NewTicker(60 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		ok, saw := holds()

@@ -170,7 +170,7 @@ func TestLateWriteMeetsALiveClaim(t *testing.T) {
 				n := w.count(t, `SELECT count(*) FROM attempt_results WHERE fenced`)
 				return n == 1, n
 			})
-			after := w.reread(t, p)
+			after := w.reaches(t, p, tt.state)
 			if after.State != tt.state || tt.state == models.Capturing && (after.Version != before.Version || after.LeaseOwner != "second" || after.SentVersion == nil) {
 				t.Errorf("after the late write = %+v, want %s and the claim as it was: %+v", after, tt.state, before)
 			}

@@ -151,6 +151,7 @@ func (f *faulty) Release(ctx context.Context, c store.Claim, name, why string, w
 // acknowledgement of one that was committed.
 func TestLostAcknowledgements(t *testing.T) {
 	t.Parallel()
+	places := newPlaces(t, 4)
 	for _, tt := range []struct {
 		method string
 		nth    int
@@ -173,7 +174,7 @@ func TestLostAcknowledgements(t *testing.T) {
 		for _, committed := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s %d, %s, committed %t", tt.method, tt.nth, tt.fault, committed), func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, setup{})
+				w := places.world(t)
 				p := w.order(t, tt.fault)
 				f := &faulty{method: tt.method, nth: tt.nth, committed: committed}
 				w.start(t, staff{wrap: func(l worker.Ledger) worker.Ledger {
@@ -205,7 +206,7 @@ func TestLostRelease(t *testing.T) {
 		t.Run(fmt.Sprintf("committed %t", committed), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, setup{})
-			first, second := w.order(t, "429=3"), w.order(t, "") // longer than a claim waits in place
+			first, second := w.order(t, "429=6"), w.order(t, "") // longer than a claim waits in place
 			f := &faulty{method: "Release", nth: 1, committed: committed}
 			w.start(t, staff{tasks: 1, wrap: func(l worker.Ledger) worker.Ledger {
 				f.Ledger = l
