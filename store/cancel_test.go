@@ -66,7 +66,7 @@ func TestCancelOfAnEditedOrder(t *testing.T) {
 
 // An order that was edited back in time keeps its payment.
 func TestEditedBack(t *testing.T) {
-	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
 	o := b.order(t, 1500)
 	_, made, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 1500})
 	must(t, err)
@@ -189,7 +189,7 @@ func TestCancelWhileCapturing(t *testing.T) {
 
 // With several calls under way the last outcome closes the order.
 func TestCancelWaitsForEveryOutcome(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o := b.order(t, 2000)
 	b.hold(t, o.ID, 1000)
 	b.hold(t, o.ID, 1000)
@@ -214,7 +214,7 @@ func TestCancelWaitsForEveryOutcome(t *testing.T) {
 
 // Nothing is asked of an order that closes.
 func TestNothingNewForAClosedOrder(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	closing, op := b.approved(t)
 	b.claim(t, op)
 	must(t, b.cancelOrder(closing.ID))
@@ -265,7 +265,7 @@ func TestCancelThatFails(t *testing.T) {
 
 // A void that fails for a cancelled order calls a person, too.
 func TestVoidThatFails(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o := b.order(t, 1500)
 	hold := b.hold(t, o.ID, 1500)
 	must(t, b.cancelOrder(o.ID))
@@ -289,7 +289,7 @@ func TestVoidThatFails(t *testing.T) {
 
 // A cancel that gives back less than all leaves the capture standing, and tells.
 func TestCancelThatGivesBackLess(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.paid(t)
 	must(t, b.cancelOrder(o.ID))
 	refund := b.refundOf(t, o.ID)
@@ -307,7 +307,7 @@ func TestCancelThatGivesBackLess(t *testing.T) {
 
 // After a refund by hand the cancel gives back the rest, and the whole is reset.
 func TestCancelAfterAPartialRefund(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.paid(t)
 	part, err := b.refund(op.ID, 400)
 	must(t, err)
@@ -328,7 +328,7 @@ func TestCancelAfterAPartialRefund(t *testing.T) {
 }
 
 func TestCancelByHand(t *testing.T) {
-	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
 	cancel := func(id string) error {
 		return b.in(func(ctx context.Context, tx store.Tx) error {
 			_, err := b.CancelCapture(ctx, tx, models.Test, id, time.Now(), "person")
@@ -387,7 +387,7 @@ func TestEditBeforeTheSend(t *testing.T) {
 
 // An edit that is refused has changed nothing, even if its caller commits.
 func TestRefusedEditWritesNothing(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o := b.order(t, 2000)
 	b.hold(t, o.ID, 1000)
 	b.hold(t, o.ID, 1000)

@@ -40,7 +40,7 @@ func (b bench) unknownCapture(t *testing.T) (models.Order, models.Operation) {
 
 // What keeps a capture that was never sent from being claimed, and what it is told.
 func TestWhatKeepsACaptureFromBeingSent(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	for name, c := range map[string]struct {
 		obstacle func(t *testing.T, b bench, o models.Order, op models.Operation)
 		// reason is of a *NotYet; done of a *Done, after which the state is end.
@@ -118,7 +118,7 @@ func TestWhatKeepsACaptureFromBeingSent(t *testing.T) {
 // A refund never ends because its hold is closed or its order cancelled: that is
 // where every refund lives.
 func TestWhyNotEndsNoRefund(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.paid(t)
 	must(t, b.cancelOrder(o.ID))
 	refunds, err := b.OperationsBy(t.Context(), models.Test, models.Refund, store.ByOrder, []string{o.ID}, 10)
@@ -137,7 +137,7 @@ func TestWhyNotEndsNoRefund(t *testing.T) {
 }
 
 func TestWhyNotOfAVoid(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	hold := b.hold(t, b.order(t, 1500).ID, 1500)
 	void, err := b.void(hold.ID)
 	must(t, err)
@@ -156,7 +156,7 @@ func TestWhyNotOfAVoid(t *testing.T) {
 }
 
 func TestWhyNotOfNothing(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	for _, id := range []string{store.NewID(), "", "x", "' OR true --"} {
 		if err := b.WhyNot(t.Context(), models.Capture, id, "worker"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%q: %v", id, err)
@@ -167,7 +167,7 @@ func TestWhyNotOfNothing(t *testing.T) {
 // A crash after the claim leaves a lease. Until it ends nobody else takes the
 // row; then it is taken over, to be looked up.
 func TestTakeOver(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	first := b.claim(t, op)
 	if first.Look || first.SentVersion == nil || *first.SentVersion != first.Version {
@@ -194,7 +194,7 @@ func TestTakeOver(t *testing.T) {
 // Once a send may have happened, everything begins with a look, until it is
 // proven that it did not.
 func TestLookAfterASend(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	for name, c := range map[string]struct {
 		ev   func(op models.Operation) models.Evidence
 		look bool
@@ -228,7 +228,7 @@ func TestLookAfterASend(t *testing.T) {
 // Only the claim that sent can prove that it did not: an unsent second send says
 // nothing about the first.
 func TestUnsentProvesOnlyItself(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.unknownCapture(t)
 	sent := *op.SentVersion
 	sending := b.sendAfterLook(t, b.claim(t, op))
@@ -264,7 +264,7 @@ func (b bench) foundNothing(t *testing.T, c store.Claim) store.Outcome {
 // A none is proof only after the last call may have ended, and settled.
 func TestNoneIsConclusiveWhenTheLastCallHasEnded(t *testing.T) {
 	const settle = 10 * time.Second
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	conclusive := func(op models.Operation) bool { return b.claim(t, op).Facts(b.Tempo(), settle, true).NoneConclusive }
 
 	// The worker died after the claim: its call may have begun as late as its lease allowed.
@@ -301,7 +301,7 @@ func TestNoneIsConclusiveWhenTheLastCallHasEnded(t *testing.T) {
 
 // Between the look and the send everything that stands against it is read again.
 func TestClaimSendReadsAgain(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	for name, obstacle := range map[string]func(t *testing.T, b bench, o models.Order, op models.Operation){
 		"the order is cancelled": func(t *testing.T, b bench, o models.Order, _ models.Operation) { must(t, b.cancelOrder(o.ID)) },
 		"the row is flagged": func(t *testing.T, b bench, _ models.Order, op models.Operation) {
@@ -370,7 +370,7 @@ func TestClaimSendLeavesEvidence(t *testing.T) {
 
 // Twenty workers take the same twenty rows in batches: each row is taken once.
 func TestManyClaimersTakeARowOnce(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	var ids []string
 	for range 20 {
 		_, op := b.approved(t)
@@ -406,7 +406,7 @@ func TestManyClaimersTakeARowOnce(t *testing.T) {
 }
 
 func TestClaimOfManyNames(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	claims, err := b.ClaimAll(t.Context(), models.Capture, []string{op.ID, op.ID, store.NewID()}, "worker")
 	must(t, err)
@@ -424,7 +424,7 @@ func TestClaimOfManyNames(t *testing.T) {
 
 // A claim says how much of its lease is left, never too much.
 func TestEnoughOfTheLease(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	c := b.claim(t, op)
 	if !c.Enough(b.Tempo()) {

@@ -66,7 +66,7 @@ func put(t *testing.T, tx *sql.Tx, op models.Operation, s models.State) error {
 // The database has the same table as models: whoever writes past the program
 // meets it as well.
 func TestTriggerIsTheTransitionTable(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	edges := models.Edges()
 	for kind, op := range b.oneOfEach(t) {
 		for _, from := range models.States {
@@ -91,7 +91,7 @@ func TestTriggerIsTheTransitionTable(t *testing.T) {
 }
 
 func TestGuardsOfAnOperation(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	ops := b.oneOfEach(t)
 	other := b.hold(t, b.order(t, 1500).ID, 1500)
 	b.record(t, b.claim(t, ops[models.Capture]), evidence(ops[models.Capture], models.FromAnswer, models.OutcomeLost))
@@ -136,7 +136,7 @@ func TestGuardsOfAnOperation(t *testing.T) {
 }
 
 func TestBirthIsPending(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	insert := `INSERT INTO captures (kind, id, mode, number, order_id, authorization_id, payment_gateway_id, cause, sequence, gateway_reference, amount_cents,
 			currency_code, order_version, order_total_cents, state, version, chain_hash, confirmed_cents)
@@ -217,7 +217,7 @@ func TestCapsAreChecks(t *testing.T) {
 
 // The generated column is models.Sums.PaymentStatus, over a whole grid at once.
 func TestPaymentStatusInBothWorlds(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	formula := read[string](t, b, `SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef AS d JOIN pg_attribute AS a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
 		WHERE a.attrelid = 'orders'::regclass AND a.attname = 'payment_status'`)
 	rows, err := b.db.Query(`WITH cents (c) AS (VALUES (0::bigint), (1), (1499), (1500), (1501))

@@ -104,7 +104,7 @@ func TestASpareHoldIsNotCapturedAfterARefund(t *testing.T) {
 
 // An order that nobody approved has no last chance; its hold ends.
 func TestNoLastChanceWithoutApproval(t *testing.T) {
-	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, LastChanceSeconds: ptr(int64(3600))})
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, LastChanceSeconds: ptr(int64(3600))})
 	o := b.order(t, 1500)
 	b.holdUntil(t, o.ID, 1500, 2*time.Hour)
 	for range 5 {
@@ -119,7 +119,7 @@ func TestNoLastChanceWithoutApproval(t *testing.T) {
 
 // A hold that ended closes, and nothing more is made of it.
 func TestExpiredHold(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o := b.order(t, 1500)
 	hold, _ := b.holdUntil(t, o.ID, 1500, time.Hour)
 	counted(t, b.sweep(t), models.Expiring, 0)
@@ -173,7 +173,7 @@ func TestHoldEndsUnderACapture(t *testing.T) {
 
 // Several captures of one hold: the last cent closes it.
 func TestSeveralCapturesOfAHold(t *testing.T) {
-	b := newBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
+	b := sharedBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
 	o := b.order(t, 1500)
 	hold, _, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 1500, MultiCapture: true})
 	must(t, err)
@@ -197,7 +197,7 @@ func TestSeveralCapturesOfAHold(t *testing.T) {
 
 // A hold of 3,000 on an order of 1,500, captured on authorization, then approved: once.
 func TestAuthorizationThenApproval(t *testing.T) {
-	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
 	o := b.order(t, 1500)
 	hold, made, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 3000})
 	must(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver of the tests' own connections
 	"pgregory.net/rapid"
 
+	"github.com/capstan-pay/capstan/devstack/devstacktest"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
 )
@@ -21,6 +23,8 @@ type bench struct {
 	shop
 	url string
 	db  *sql.DB
+	// shared: other tests have rows here, too; this one's are those of its method.
+	shared bool
 }
 
 func newBench(t *testing.T, p models.Policy) bench {
@@ -31,7 +35,25 @@ func newBench(t *testing.T, p models.Policy) bench {
 func benchAt(t *testing.T, p models.Policy, url string) bench {
 	t.Helper()
 	s := newShop(t, openAt(t, url, models.Tempo{}), p)
-	return bench{s, url, openSQL(t, url)}
+	return bench{s, url, openSQL(t, url), false}
+}
+
+// sharedBench is a shop in a database that tests share, for those that look at
+// their own orders only: a database for each would cost more than the tests.
+func sharedBench(t *testing.T, p models.Policy) bench {
+	t.Helper()
+	url := devstacktest.Shared(t).DatabaseURL
+	s := openAt(t, url, models.Tempo{})
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return bench{newShop(t, s, p), url, openSQL(t, url), true}
+}
+
+// orders are the ids of the test's orders.
+func (b bench) orders(t tester) []string {
+	t.Helper()
+	return column[string](t, b, `SELECT id FROM orders WHERE NOT $1 OR payment_method_id = $2 ORDER BY id`, b.shared, b.method.ID)
 }
 
 func openSQL(t *testing.T, url string) *sql.DB {
@@ -218,6 +240,14 @@ func (b bench) sweep(t tester) store.SweepReport {
 	t.Helper()
 	report, err := b.RunSweep(context.Background(), store.Sweep{Owner: "sweeper", Source: "test", CancelAfter: cancelAfter, Now: time.Now()})
 	must(t, err)
+	if b.shared {
+		own := b.orders(t)
+		report.Findings = slices.DeleteFunc(report.Findings, func(f store.Finding) bool { return !slices.Contains(own, f.OrderID) })
+		report.Counts = map[models.Verdict]int{}
+		for _, f := range report.Findings {
+			report.Counts[f.Verdict]++
+		}
+	}
 	return report
 }
 

@@ -52,7 +52,7 @@ func won(t *testing.T, errs []error) int {
 }
 
 func TestCapsAtOnce(t *testing.T) {
-	b := newBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
+	b := sharedBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
 	o := b.order(t, 1500)
 	hold, _, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 1500, MultiCapture: true})
 	must(t, err)
@@ -101,7 +101,7 @@ func (b bench) live(t *testing.T, orderID string) []models.Operation {
 
 // The order's total is a cap over all of its holds.
 func TestOrderCapAtOnce(t *testing.T) {
-	b := newBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
+	b := sharedBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
 	o := b.order(t, 1500)
 	var fns []func() error
 	for range 6 {
@@ -115,7 +115,7 @@ func TestOrderCapAtOnce(t *testing.T) {
 }
 
 func TestCaptureOrVoid(t *testing.T) {
-	b := newBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
+	b := sharedBench(t, models.Policy{CaptureTrigger: models.TriggerManual})
 	for range 20 {
 		hold := b.hold(t, b.order(t, 1500).ID, 1500)
 		errs := atOnce(
@@ -130,7 +130,7 @@ func TestCaptureOrVoid(t *testing.T) {
 }
 
 func TestApproveManyTimesAtOnce(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o := b.order(t, 1500)
 	b.hold(t, o.ID, 3000)
 	for _, err := range atOnce(times(200, func() error { _, err := b.approveOrder(o.ID); return err })...) {
@@ -198,7 +198,7 @@ func (o outcome) state() models.State {
 }
 
 func TestApproveAgainstCancel(t *testing.T) {
-	eachRace(t, newBench(t, onApproval), func(t *testing.T, b bench) {
+	eachRace(t, sharedBench(t, onApproval), func(t *testing.T, b bench) {
 		o, err := b.pending()
 		errs := atOnce(
 			func() error { _, err := b.approveOrder(o.ID); return err },
@@ -215,7 +215,7 @@ func TestApproveAgainstCancel(t *testing.T) {
 
 // A cancel meets a claim: either nothing is ever sent, or the outcome decides.
 func TestCancelAgainstClaim(t *testing.T) {
-	eachRace(t, newBench(t, onApproval), func(t *testing.T, b bench) {
+	eachRace(t, sharedBench(t, onApproval), func(t *testing.T, b bench) {
 		o, err := b.pending()
 		made, err2 := b.approveOrder(o.ID)
 		if err := errors.Join(err, err2); err != nil || len(made) != 1 {
@@ -241,7 +241,7 @@ func TestCancelAgainstClaim(t *testing.T) {
 
 // A lower total meets a claim: what is sent is never more than the order then costs.
 func TestEditAgainstClaim(t *testing.T) {
-	eachRace(t, newBench(t, onApproval), func(t *testing.T, b bench) {
+	eachRace(t, sharedBench(t, onApproval), func(t *testing.T, b bench) {
 		o, err := b.pending()
 		made, err2 := b.approveOrder(o.ID)
 		if err := errors.Join(err, err2); err != nil || len(made) != 1 {
@@ -269,7 +269,7 @@ func TestEditAgainstClaim(t *testing.T) {
 
 // A lower total meets an approval, and a hold one: one capture, of what the order costs.
 func TestEditAndHoldAgainstApproval(t *testing.T) {
-	eachRace(t, newBench(t, onApproval), func(t *testing.T, b bench) {
+	eachRace(t, sharedBench(t, onApproval), func(t *testing.T, b bench) {
 		o, err := b.pending()
 		errs := atOnce(
 			func() error { return b.changeTotal(o.ID, 1000) },

@@ -82,7 +82,7 @@ func TestOutcomesOnTheLedger(t *testing.T) {
 
 // Whoever loses the fence still closes the attempt, and proof is never dropped.
 func TestProofOutlivesItsFence(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	for name, c := range map[string]struct {
 		meanwhile func(t *testing.T, b bench, op models.Operation)
 		want      models.State
@@ -123,7 +123,7 @@ func TestProofOutlivesItsFence(t *testing.T) {
 
 // Recording twice, as after a lost connection at commit, changes nothing.
 func TestRecordTwice(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	for _, outcome := range models.Outcomes {
 		_, op := b.approved(t)
 		c := b.claim(t, op)
@@ -143,7 +143,7 @@ func TestRecordTwice(t *testing.T) {
 // A late success of what was given up: recorded, flagged, and nothing is
 // refunded by itself while the order stands.
 func TestLateSuccess(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.failed(t)
 	d := b.observe(t, op, confirmed(op))
 	got := b.reread(t, op)
@@ -162,7 +162,7 @@ func TestLateSuccess(t *testing.T) {
 
 // A late success of a hold that had ended: nothing of it is voided any more.
 func TestLateSuccessOfAHoldThatWasGone(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.approved(t)
 	gone := evidence(op, models.FromAnswer, models.OutcomeRefused)
 	gone.HoldGone = true
@@ -180,7 +180,7 @@ func TestLateSuccessOfAHoldThatWasGone(t *testing.T) {
 // A late success beside a second capture of the same hold: both are told, the
 // hold's cap stands, and nothing more is sent.
 func TestLateSuccessBesideAnotherCapture(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, first := b.failed(t)
 	second, err := b.capture(first.AuthorizationID, 0)
 	must(t, err)
@@ -201,7 +201,7 @@ func TestLateSuccessBesideAnotherCapture(t *testing.T) {
 
 // What the gateway takes back and gives again is followed, whatever the amounts.
 func TestReversalAndBack(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.paid(t)
 	refund, err := b.refund(op.ID, 1000)
 	must(t, err)
@@ -232,7 +232,7 @@ func TestReversalAndBack(t *testing.T) {
 
 // A refund that succeeds while its capture is reversed counts again with it.
 func TestRefundOfAReversedCapture(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.paid(t)
 	refund, err := b.refund(op.ID, 700)
 	must(t, err)
@@ -253,7 +253,7 @@ func TestRefundOfAReversedCapture(t *testing.T) {
 
 // An operator's again looks at once whatever the flag; what the look proves decides.
 func TestRetryByHand(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	bad := evidence(op, models.FromAnswer, models.OutcomeLost)
 	bad.Class = models.ClassBadRequest
@@ -310,7 +310,7 @@ func (b bench) claimNow(t *testing.T, op models.Operation) store.Claim {
 }
 
 func TestAcknowledge(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.approved(t)
 	refused(t, b.Acknowledge(t.Context(), op, "person", ""), "not_flagged")
 	less := confirmed(op)
@@ -336,7 +336,7 @@ func TestAcknowledge(t *testing.T) {
 
 // A hint is for a look. It brings no delayed capture and no next try forward.
 func TestAHintDoesNotHasten(t *testing.T) {
-	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerDelay, CaptureDelaySeconds: 3600})
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerDelay, CaptureDelaySeconds: 3600})
 	_, op := b.approved(t)
 	b.observe(t, op, evidence(op, models.FromWebhook, models.OutcomeAccepted))
 	b.observe(t, op, evidence(op, models.FromWebhook, models.OutcomeAccepted))
@@ -361,7 +361,7 @@ func TestAHintDoesNotHasten(t *testing.T) {
 
 // Many tellings of one success, at once, by everybody: one effect.
 func TestManyTellOneSuccess(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.approved(t)
 	c := b.claim(t, op)
 	var wg sync.WaitGroup
@@ -393,7 +393,7 @@ func TestManyTellOneSuccess(t *testing.T) {
 
 // Webhooks about what is not in the books ask for a look; they move nothing.
 func TestHints(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	hook := evidence(op, models.FromWebhook, models.OutcomeConfirmed)
 	b.observe(t, op, hook)
@@ -423,7 +423,7 @@ func TestHints(t *testing.T) {
 
 // A hint outlives the worker that took it.
 func TestAHintOutlivesItsWorker(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	b.observe(t, op, evidence(op, models.FromWebhook, models.OutcomeConfirmed))
 	for range 2 {
@@ -437,7 +437,7 @@ func TestAHintOutlivesItsWorker(t *testing.T) {
 
 // Release gives a row back: never sent if it was not, unknown if it may have been.
 func TestRelease(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, fresh := b.approved(t)
 	must(t, b.Release(t.Context(), b.claim(t, fresh), "worker", "stopping", time.Minute))
 	if got := b.reread(t, fresh); got.State != models.Pending || got.SentVersion != nil || got.Tries != 0 || got.Unsent != 1 {
@@ -464,7 +464,7 @@ func TestApplyAllIsApplyOneByOne(t *testing.T) {
 		Captures []models.State
 		Orders   []string
 	}
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	play := func(batch bool) result {
 		o := b.order(t, 4000)
 		for range 3 {
@@ -528,7 +528,7 @@ func TestApplyAllIsApplyOneByOne(t *testing.T) {
 
 // Two captures of one hold in one batch close it once.
 func TestApplyAllClosesAHoldOnce(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, first := b.failed(t)
 	second, err := b.capture(first.AuthorizationID, 0)
 	must(t, err)
@@ -548,7 +548,7 @@ func TestApplyAllClosesAHoldOnce(t *testing.T) {
 
 // A batch that names a row twice, or a step that does not exist, writes nothing.
 func TestApplyAllRefusesNonsense(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	_, op := b.approved(t)
 	_, other := b.approved(t)
 	flag := func(op models.Operation) store.Move {

@@ -98,7 +98,7 @@ func TestDelayedCapturesAreDueLater(t *testing.T) {
 
 // With require_capture nothing is delivered that is not paid.
 func TestRequireCapture(t *testing.T) {
-	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, RequireCapture: true})
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, RequireCapture: true})
 	o := b.order(t, 1500)
 	b.hold(t, o.ID, 1500)
 	_, err := b.fulfill(o.ID)
@@ -122,7 +122,7 @@ func TestRequireCapture(t *testing.T) {
 
 // A mode sees its own rows only.
 func TestModesAreApart(t *testing.T) {
-	b := newBench(t, onApproval)
+	b := sharedBench(t, onApproval)
 	o, op := b.paid(t)
 	ctx := t.Context()
 	tx := func(fn func(ctx context.Context, tx store.Tx) error) error { return b.in(fn) }

@@ -7,14 +7,14 @@ import (
 	"github.com/capstan-pay/capstan/models"
 )
 
-// verifier finds whatever is wrong with one order, or with the whole ledger
-// when $1 is null. It is written from the reference's invariants, not from the
-// store, and folds every sum anew. $2 are the legal edges.
+// verifier finds whatever is wrong with the orders $1. It is written from the
+// reference's invariants, not from the store, and folds every sum anew. $2 are
+// the legal edges; with $3 the orders are all there are.
 const verifier = `
-WITH ord AS MATERIALIZED (SELECT * FROM orders WHERE $1::uuid IS NULL OR id = $1),
-hold AS MATERIALIZED (SELECT * FROM authorizations WHERE $1::uuid IS NULL OR order_id = $1),
+WITH ord AS MATERIALIZED (SELECT * FROM orders WHERE id = ANY ($1::uuid[])),
+hold AS MATERIALIZED (SELECT * FROM authorizations WHERE order_id = ANY ($1::uuid[])),
 op AS MATERIALIZED (
-	SELECT *, state IN ('pending', 'capturing', 'submitted', 'unknown') AS live FROM operations WHERE $1::uuid IS NULL OR order_id = $1
+	SELECT *, state IN ('pending', 'capturing', 'submitted', 'unknown') AS live FROM operations WHERE order_id = ANY ($1::uuid[])
 ), cap AS (SELECT * FROM op WHERE kind = 'capture'), ref AS (SELECT * FROM op WHERE kind = 'refund'),
 step AS (
 	SELECT e.operation_id, e.version, e.event, e.from_state, e.to_state, e.amount_cents, e.currency_code, e.actor AS who,
@@ -67,7 +67,7 @@ UNION ALL SELECT 'I9 the last step is not the row: ' || op.id || ' ' || op.state
 UNION ALL SELECT 'an attempt closed that never was: ' || r.operation_id FROM attempt_results AS r JOIN op ON op.id = r.operation_id
 	WHERE NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.operation_id = r.operation_id AND a.version = r.version)
 UNION ALL SELECT 'I10 open work and live operations differ: ' || COALESCE(op.id, w.operation_id) FROM (SELECT * FROM op WHERE live) AS op
-	FULL JOIN (SELECT * FROM work WHERE $1::uuid IS NULL OR operation_id IN (SELECT id FROM op)) AS w ON w.operation_id = op.id AND w.kind = op.kind
+	FULL JOIN (SELECT * FROM work WHERE $3 OR operation_id IN (SELECT id FROM op)) AS w ON w.operation_id = op.id AND w.kind = op.kind
 	WHERE op.id IS NULL OR w.operation_id IS NULL
 UNION ALL SELECT 'I13 an order does not fold: ' || o.id || ' ' || m::text FROM ord AS o JOIN money AS m ON m.id = o.id
 	WHERE (o.held_cents, o.voided_cents, o.captured_cents, o.refunded_cents, o.reset_cents, o.live_cents, o.live_operations, o.transactions)
@@ -90,25 +90,25 @@ UNION ALL SELECT 'a wish to cancel with nothing under way: ' || id FROM ord WHER
 UNION ALL SELECT 'a cancelled order with a live capture: ' || id FROM ord WHERE status = 'cancelled' AND live_cents > 0
 `
 
-// verify holds the ledger, or one order of it, against every invariant.
+// verify holds the test's orders, or one of them, against every invariant.
 func (b bench) verify(t tester, orderID ...string) {
 	t.Helper()
 	var edges []string
 	for e := range models.Edges() {
 		edges = append(edges, string(e[0])+" "+string(e[1]))
 	}
-	var one *string
-	if len(orderID) > 0 {
-		one = &orderID[0]
+	all := len(orderID) == 0 && !b.shared
+	if len(orderID) == 0 {
+		orderID = b.orders(t)
 	}
-	if wrong := column[string](t, b, verifier, one, edges); len(wrong) > 0 {
+	if wrong := column[string](t, b, verifier, orderID, edges, all); len(wrong) > 0 {
 		t.Fatalf("the ledger is wrong: %q", wrong)
 	}
-	for _, id := range column[string](t, b, `SELECT id FROM orders WHERE $1::uuid IS NULL OR id = $1`, one) {
-		o, err := b.Store.Order(context.Background(), models.Test, id)
-		must(t, err)
+	orders, err := b.OrdersByID(context.Background(), models.Test, orderID)
+	must(t, err)
+	for _, o := range orders {
 		if want := o.Sums().PaymentStatus(o.Status); o.PaymentStatus != want {
-			t.Fatalf("order %s says %s, its sums say %s: %+v", id, o.PaymentStatus, want, o.Sums())
+			t.Fatalf("order %s says %s, its sums say %s: %+v", o.ID, o.PaymentStatus, want, o.Sums())
 		}
 	}
 }

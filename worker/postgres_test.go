@@ -151,7 +151,7 @@ func (f *faulty) Release(ctx context.Context, c store.Claim, name, why string, w
 // acknowledgement of one that was committed.
 func TestLostAcknowledgements(t *testing.T) {
 	t.Parallel()
-	places := newPlaces(t, 4)
+	places := newPlaces(t, 10)
 	for _, tt := range []struct {
 		method string
 		nth    int
