@@ -94,10 +94,23 @@ func demo(ctx context.Context, c config.Demo, stdout io.Writer, log *slog.Logger
 	return errors.Join(err, env.shutdown())
 }
 
-// levelHandler keeps the demo's screen for the demo: only errors are logged.
+// levelHandler keeps the demo's screen for the demo: only errors are logged, and
+// not Asynq's own, which are about the tasks that the demo's flush took from it.
 type levelHandler struct{ slog.Handler }
 
 func (h *levelHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
+
+func (h *levelHandler) Handle(ctx context.Context, r slog.Record) error {
+	asynqs := false
+	r.Attrs(func(a slog.Attr) bool {
+		asynqs = a.Key == "source" && a.Value.String() == "asynq"
+		return !asynqs
+	})
+	if asynqs {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
 
 func (d *demonstration) say(format string, args ...any) {
 	fmt.Fprintf(d.out, "[%5.1fs] %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
