@@ -29,11 +29,12 @@ var house = map[string][]string{
 	"tasks":       {"models"},
 	"gateway":     {"models"},
 	"gateway/...": {"models", "gateway"}, // one provider per folder, and none knows another
-	"store/...":   {"models", "store/..."},
+	"gather":      {},
+	"store/...":   {"models", "gather", "store/..."},
 
 	"store/storetest": {"models", "store/...", "devstack/..."}, // imported by tests only
 
-	"enqueuer": {"models", "tasks", "gateway", "store"},
+	"enqueuer": {"models", "tasks", "gateway", "gather", "store"},
 	"worker":   {"models", "tasks", "gateway", "store"}, // neither api nor enqueuer: follow-up work is a row
 
 	"api/...":     {"models", "tasks", "gateway", "store", "enqueuer", "worker", "api/..."},

@@ -28,6 +28,9 @@ type Move struct {
 	LogVerdict       bool
 	Action           string
 	ReconciliationID string
+	// Leaves: its task ends with its batch. What stays open is published anew,
+	// as a task of its own.
+	Leaves bool
 	// LoweredTo, with the event lowered, is the new amount; OrderVersion and
 	// OrderTotal are what the operation is adjusted to.
 	LoweredTo    int64
@@ -79,6 +82,7 @@ type moveRow struct {
 	AssertedBy           string          `json:"asserted_by"`
 	HoldClose            string          `json:"hold_close"`
 	Attempt              int64           `json:"attempt"`
+	Leaves               bool            `json:"leaves"`
 	Verdict              models.Verdict  `json:"verdict"`
 	Rule                 string          `json:"rule"`
 	Action               string          `json:"action"`
@@ -89,23 +93,35 @@ type moveRow struct {
 //go:embed apply.sql
 var applySQL string
 
-// applyParts are the places where the kinds differ: what a late success may
-// still reserve, and what a refund does to its capture.
-var applyParts = map[models.Kind][2]string{
-	models.Capture: {"greatest(0, least(o.amount_cents, a.amount_cents - a.requested_cents))", "SELECT 1 WHERE false"},
-	models.Refund: {"greatest(0, least(o.amount_cents, COALESCE(c.confirmed_cents, 0) - c.refund_requested_cents))", `
-    UPDATE captures AS c
-    SET refund_requested_cents = c.refund_requested_cents + e.requested, refunded_cents = c.refunded_cents + e.confirmed, updated_at = now()
-    FROM (SELECT capture_id, sum(refund_requested) AS requested, sum(confirmed) AS confirmed FROM effect GROUP BY capture_id) AS e
-    WHERE c.id = e.capture_id AND (e.requested <> 0 OR e.confirmed <> 0)`},
-	models.Void: {"0", "SELECT 1 WHERE false"},
+// applyParts are the places where the kinds differ.
+type applyParts struct {
+	room         string // what a late success may still reserve
+	captureFacts string // what a refund must know of its capture,
+	captureJoin  string // where that is
+	captureLock  string // and its lock
+	capturesDone string // what a refund does to its capture
 }
 
+var plainParts = applyParts{captureFacts: "NULL AS capture_state", capturesDone: "SELECT 1 WHERE false"}
+
 var applyStatements = func() map[models.Kind]string {
+	capture, void := plainParts, plainParts
+	capture.room = "greatest(0, least(o.amount_cents, m.hold_cents - m.hold_requested))"
+	void.room = "0"
+	refund := applyParts{
+		room:         "greatest(0, least(o.amount_cents, m.capture_confirmed - m.capture_refund_requested))",
+		captureFacts: "c.state AS capture_state, COALESCE(c.confirmed_cents, 0) AS capture_confirmed, c.refund_requested_cents AS capture_refund_requested",
+		captureJoin:  "JOIN captures AS c ON c.id = m.capture_id",
+		captureLock:  ", c",
+		capturesDone: `UPDATE captures AS c
+    SET refund_requested_cents = c.refund_requested_cents + e.requested, refunded_cents = c.refunded_cents + e.confirmed, updated_at = now()
+    FROM (SELECT capture_id, sum(refund_requested) AS requested, sum(confirmed) AS confirmed FROM effect GROUP BY capture_id) AS e
+    WHERE c.id = e.capture_id AND (e.requested <> 0 OR e.confirmed <> 0)`,
+	}
 	statements := map[models.Kind]string{}
-	for _, kind := range models.Kinds {
-		statements[kind] = strings.NewReplacer("?table", tables[kind], "?room", applyParts[kind][0], "?captures_done", applyParts[kind][1]).
-			Replace(stripComments(applySQL))
+	for kind, p := range map[models.Kind]applyParts{models.Capture: capture, models.Refund: refund, models.Void: void} {
+		statements[kind] = strings.NewReplacer("?table", tables[kind], "?room", p.room, "?capture_facts", p.captureFacts, "?capture_join", p.captureJoin,
+			"?capture_lock", p.captureLock, "?captures_done", p.capturesDone).Replace(stripComments(applySQL))
 	}
 	return statements
 }()
@@ -215,6 +231,11 @@ func (s *Store) reset(ctx context.Context, tx Tx, refund Move) error {
 
 func (s *Store) applyRows(ctx context.Context, tx Tx, kind models.Kind, rows []moveRow) (map[string]int64, error) {
 	slices.SortFunc(rows, func(a, b moveRow) int { return strings.Compare(a.ID, b.ID) })
+	for i := 1; i < len(rows); i++ {
+		if rows[i].ID == rows[i-1].ID {
+			return nil, fmt.Errorf("record %d %ss: %s is among them twice; make its steps one after the other", len(rows), kind, rows[i].ID)
+		}
+	}
 	encoded, err := json.Marshal(rows)
 	if err != nil {
 		return nil, fmt.Errorf("encode %d moves: %w", len(rows), err)
@@ -266,7 +287,7 @@ func (m Move) row(event models.Event) (moveRow, error) {
 		Flag:        d.Flag, ClearFlag: d.ClearFlag, Currency: o.CurrencyCode, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
 		GatewayTransactionID: clean(ev.GatewayTransactionID), RequestID: clean(ev.RequestID), Status: ev.Status,
 		Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
-		AssertedBy: clean(ev.By), Attempt: m.Attempt, Verdict: d.Verdict, Rule: clean(d.Rule), Action: m.Action,
+		AssertedBy: clean(ev.By), Attempt: m.Attempt, Leaves: m.Leaves, Verdict: d.Verdict, Rule: clean(d.Rule), Action: m.Action,
 	}
 	if ev.Source != "" {
 		r.Evidence = cleanEvidence(ev).JSON()
@@ -336,13 +357,16 @@ type Outcome struct {
 	Worker   string
 	// LogVerdict: the claim looked, so its comparison is kept.
 	LogVerdict bool
+	// Leaves: the claim was made for a batch, whose task does not come again. What
+	// stays open goes on as a task of its own.
+	Leaves bool
 }
 
 // Move is the outcome as a step under the claim's fence.
 func (o Outcome) Move() Move {
 	return Move{
 		Op: o.Claim.Operation, Decision: o.Decision, Evidence: o.Evidence, Actor: o.Worker, Attempt: o.Claim.Version,
-		LogVerdict: o.LogVerdict, Action: string(o.Decision.Event),
+		LogVerdict: o.LogVerdict, Action: string(o.Decision.Event), Leaves: o.Leaves,
 	}
 }
 

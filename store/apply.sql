@@ -3,7 +3,11 @@
 -- commit: history, attempt result, verdict, open work, capture, hold, order, webhooks.
 -- What did not match is missing from the answer, and nothing of it is written.
 --
--- Orders are locked first, then holds, then captures, then the operations.
+-- Orders are locked first, in the order of their ids, each with its hold and the
+-- capture of a refund, which nobody locks without the order; then the operations.
+--
+-- What a later part needs is carried along, never joined again: the parts are
+-- lists without an index, and joining two of them costs the square of a batch.
 WITH m AS (
     SELECT * FROM jsonb_to_recordset(?0::jsonb) AS m (
         id uuid, version bigint, order_id uuid, authorization_id uuid, capture_id uuid,
@@ -12,19 +16,15 @@ WITH m AS (
         wait bigint, defer boolean, reserved bigint, rotate boolean, replayed boolean, try integer, look integer, unsent integer, unsent_proof boolean, sent boolean,
         flag text, clear_flag boolean, amount bigint, lowered bigint, currency text, order_version bigint, order_total bigint,
         gateway_transaction_id text, request_id text, status integer, message text, error_code text, error_detail text, token text,
-        asserted_by text, hold_close text, attempt bigint,
+        asserted_by text, hold_close text, attempt bigint, leaves boolean,
         verdict text, rule text, action text, verdict_id uuid, reconciliation_id uuid)
-), locked_orders AS (
-    SELECT r.id, r.status, r.cancel_requested_at, r.total_amount_cents, (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing
-    FROM orders AS r WHERE r.id IN (SELECT order_id FROM m) ORDER BY r.id FOR UPDATE
-), locked_holds AS (
-    SELECT a.id, a.amount_cents, a.requested_cents, a.confirmed_cents, a.closed_at, a.closed_reason, a.multi_capture
-    FROM authorizations AS a
-    WHERE a.id IN (SELECT authorization_id FROM m) AND (SELECT count(*) FROM locked_orders) > 0 ORDER BY a.id FOR UPDATE
-), locked_captures AS (
-    SELECT c.id, c.state, c.confirmed_cents, c.refund_requested_cents
-    FROM captures AS c
-    WHERE c.id IN (SELECT capture_id FROM m) AND (SELECT count(*) FROM locked_holds) > 0 ORDER BY c.id FOR UPDATE
+), locked AS (
+    SELECT m.*, r.status AS order_status, r.total_amount_cents,
+           (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing,
+           a.amount_cents AS hold_cents, a.requested_cents AS hold_requested, a.confirmed_cents AS hold_confirmed,
+           a.closed_at AS hold_closed_at, a.closed_reason AS hold_closed_reason, a.multi_capture, ?capture_facts
+    FROM m JOIN orders AS r ON r.id = m.order_id JOIN authorizations AS a ON a.id = m.authorization_id ?capture_join
+    ORDER BY r.id, a.id FOR UPDATE OF r, a ?capture_lock
 ), moved AS (
     UPDATE ?table AS o
     SET state = m.to_state, version = o.version + 1,
@@ -40,10 +40,10 @@ WITH m AS (
         replayed = CASE WHEN m.annotates THEN o.replayed ELSE m.replayed END,
         sent_version = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL ELSE o.sent_version END,
         last_sent_at = CASE WHEN m.unsent_proof AND o.sent_version = o.version THEN NULL WHEN m.sent THEN now() ELSE o.last_sent_at END,
-        look_first = m.event = 'hinted' OR (m.to_state = 'pending' AND r.closing AND o.kind = 'capture') OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
+        look_first = m.event = 'hinted' OR (m.to_state = 'pending' AND m.closing AND o.kind = 'capture') OR (o.look_first AND m.to_state <> 'pending') OR (o.look_first AND m.annotates),
         lease_until = CASE WHEN m.annotates THEN o.lease_until END, lease_owner = CASE WHEN m.annotates THEN o.lease_owner END,
         next_at = CASE WHEN NOT m.is_live THEN NULL WHEN m.event = 'hinted' AND o.state IN ('submitted', 'unknown') THEN now() WHEN m.annotates THEN o.next_at
-                       WHEN m.to_state = 'pending' AND r.closing AND o.kind = 'capture' THEN now()
+                       WHEN m.to_state = 'pending' AND m.closing AND o.kind = 'capture' THEN now()
                        ELSE now() + m.wait * interval '1 microsecond' END,
         not_before = CASE WHEN m.defer THEN now() + m.wait * interval '1 microsecond'
                           WHEN m.event = 'hinted' AND m.clear_flag AND o.tries > 0 THEN now() ELSE o.not_before END,
@@ -61,79 +61,87 @@ WITH m AS (
         asserted_by = COALESCE(NULLIF(m.asserted_by, ''), o.asserted_by),
         finished_at = CASE WHEN m.annotates THEN o.finished_at WHEN m.is_live THEN NULL ELSE now() END,
         updated_at = now()
-    FROM m JOIN locked_orders AS r ON r.id = m.order_id JOIN locked_holds AS a ON a.id = m.authorization_id LEFT JOIN locked_captures AS c ON c.id = m.capture_id
+    FROM (SELECT * FROM locked ORDER BY id) AS m
     WHERE o.id = m.id AND o.version = m.version AND o.state = m.from_state
     RETURNING o.id, o.kind, o.order_id, o.authorization_id, o.capture_id, o.version, o.state, o.amount_cents, o.currency_code, o.confirmed_cents,
-              o.reserved_cents, o.refunded_cents, o.order_total_cents, o.next_at, o.chain_hash, o.gateway_reference, o.needs_attention,
-              o.cause, o.number, o.mode
+              o.reserved_cents, o.refunded_cents, o.order_total_cents, o.next_at, o.lease_until, o.chain_hash, o.gateway_reference, o.needs_attention,
+              o.cause, o.number, o.mode,
+              m.version AS was_version, m.event, m.from_state, m.to_state, m.annotates, m.was_live, m.is_live, m.actor, m.reason, m.evidence, m.flag,
+              m.amount, m.lowered, m.currency, m.gateway_transaction_id, m.reserved, m.hold_close, m.attempt, m.leaves, m.outcome, m.status, m.error_code, m.request_id,
+              m.verdict, m.rule, m.action, m.verdict_id, m.reconciliation_id,
+              m.order_status, m.total_amount_cents, m.closing, m.hold_cents, m.hold_confirmed, m.hold_closed_at, m.hold_closed_reason,
+              m.multi_capture, m.capture_state
 ), history AS (
     INSERT INTO events (operation_id, version, event, from_state, to_state, actor, reason, amount_cents, currency_code, gateway_transaction_id,
                         evidence, occurred_at, hash)
-    SELECT o.id, o.version, m.event, m.from_state, m.to_state, m.actor, m.reason, m.amount, m.currency, m.gateway_transaction_id,
-           m.evidence, now(), o.chain_hash
-    FROM moved AS o JOIN m ON m.id = o.id
+    SELECT o.id, o.version, o.event, o.from_state, o.to_state, o.actor, o.reason, o.amount, o.currency, o.gateway_transaction_id,
+           o.evidence, now(), o.chain_hash
+    FROM moved AS o
 ), closed_attempts AS (
     INSERT INTO attempt_results (operation_id, version, outcome, status, error_code, request_id)
-    SELECT m.id, m.attempt, m.outcome, m.status, m.error_code, m.request_id
-    FROM moved AS o JOIN m ON m.id = o.id WHERE m.attempt > 0
+    SELECT o.id, o.attempt, o.outcome, o.status, o.error_code, o.request_id
+    FROM moved AS o WHERE o.attempt > 0
     ON CONFLICT DO NOTHING
 ), judged AS (
     INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours, theirs)
-    SELECT m.verdict_id, m.reconciliation_id, o.id, o.kind, o.order_id, m.verdict, m.rule, m.action, o.state, m.actor,
-           jsonb_build_object('state', m.from_state, 'version', m.version, 'amount_cents', o.amount_cents, 'currency_code', o.currency_code,
+    SELECT o.verdict_id, o.reconciliation_id, o.id, o.kind, o.order_id, o.verdict, o.rule, o.action, o.state, o.actor,
+           jsonb_build_object('state', o.from_state, 'version', o.was_version, 'amount_cents', o.amount_cents, 'currency_code', o.currency_code,
                               'reference', o.gateway_reference),
-           m.evidence
-    FROM moved AS o JOIN m ON m.id = o.id WHERE m.verdict_id IS NOT NULL
+           o.evidence
+    FROM moved AS o WHERE o.verdict_id IS NOT NULL
 ), work_done AS (
-    DELETE FROM work AS w USING moved AS o JOIN m ON m.id = o.id WHERE w.operation_id = o.id AND NOT m.is_live
+    DELETE FROM work AS w USING moved AS o WHERE w.operation_id = o.id AND NOT o.is_live
 ), work_left AS (
+    -- Published anew, as a task of its own: what a hint made urgent, what a
+    -- cancelled order ends, and what leaves its batch.
     UPDATE work AS w
-    SET due_at = CASE WHEN m.event <> 'hinted' THEN COALESCE(o.next_at, w.due_at) WHEN o.state = 'capturing' THEN w.due_at ELSE now() END,
-        generation = w.generation + (m.event = 'hinted' OR (o.state = 'pending' AND r.closing AND o.kind = 'capture'))::integer,
-        published_at = CASE WHEN m.event = 'hinted' OR (o.state = 'pending' AND r.closing AND o.kind = 'capture') THEN NULL ELSE w.published_at END
-    FROM moved AS o JOIN m ON m.id = o.id JOIN locked_orders AS r ON r.id = o.order_id
-    WHERE w.operation_id = o.id AND m.is_live AND (NOT m.annotates OR m.event = 'hinted')
+    SET due_at = CASE WHEN o.event <> 'hinted' THEN COALESCE(o.next_at, w.due_at) WHEN o.state = 'capturing' THEN greatest(w.due_at, o.lease_until) ELSE now() END,
+        generation = w.generation + o.anew::integer,
+        published_at = CASE WHEN NOT o.anew THEN w.published_at END,
+        alone = w.alone OR o.anew
+    FROM (SELECT *, event = 'hinted' OR (state = 'pending' AND closing AND kind = 'capture') OR leaves AS anew FROM moved) AS o
+    WHERE w.operation_id = o.id AND o.is_live AND (NOT o.annotates OR o.event = 'hinted')
 ), effect AS (
-    SELECT o.id, o.kind, o.order_id, o.authorization_id, o.capture_id,
-           m.was_live AND NOT m.is_live AS ended,
+    SELECT o.*, o.was_live AND NOT o.is_live AS ended,
            -- What the hold is asked for changes with the reservation.
            CASE WHEN o.kind <> 'capture' THEN 0
-                WHEN m.was_live AND m.to_state IN ('failed', 'cancelled') THEN -o.amount_cents
-                WHEN m.event = 'confirmed' AND NOT m.was_live AND m.from_state <> 'reversed' THEN o.reserved_cents
-                ELSE -m.lowered END AS requested,
-           CASE m.event WHEN 'confirmed' THEN o.confirmed_cents WHEN 'taken_back' THEN -o.confirmed_cents ELSE 0 END AS confirmed,
+                WHEN o.was_live AND o.to_state IN ('failed', 'cancelled') THEN -o.amount_cents
+                WHEN o.event = 'confirmed' AND NOT o.was_live AND o.from_state <> 'reversed' THEN o.reserved_cents
+                ELSE -o.lowered END AS requested,
+           CASE o.event WHEN 'confirmed' THEN o.confirmed_cents WHEN 'taken_back' THEN -o.confirmed_cents ELSE 0 END AS confirmed,
            CASE WHEN o.kind <> 'capture' THEN 0
-                WHEN m.event = 'confirmed' THEN o.confirmed_cents
-                WHEN m.event IN ('taken_back', 'returned') THEN -o.confirmed_cents ELSE 0 END AS captured,
-           CASE WHEN o.kind = 'refund' AND c.state = 'succeeded' THEN
-                     CASE m.event WHEN 'confirmed' THEN o.confirmed_cents WHEN 'taken_back' THEN -o.confirmed_cents ELSE 0 END
-                WHEN o.kind = 'capture' AND m.event IN ('taken_back', 'returned') THEN -o.refunded_cents
-                WHEN o.kind = 'capture' AND m.event = 'confirmed' AND m.from_state = 'reversed' THEN o.refunded_cents
+                WHEN o.event = 'confirmed' THEN o.confirmed_cents
+                WHEN o.event IN ('taken_back', 'returned') THEN -o.confirmed_cents ELSE 0 END AS captured,
+           CASE WHEN o.kind = 'refund' AND o.capture_state = 'succeeded' THEN
+                     CASE o.event WHEN 'confirmed' THEN o.confirmed_cents WHEN 'taken_back' THEN -o.confirmed_cents ELSE 0 END
+                WHEN o.kind = 'capture' AND o.event IN ('taken_back', 'returned') THEN -o.refunded_cents
+                WHEN o.kind = 'capture' AND o.event = 'confirmed' AND o.from_state = 'reversed' THEN o.refunded_cents
                 ELSE 0 END AS refunded,
-           CASE WHEN m.event = 'returned' THEN o.confirmed_cents ELSE 0 END AS reset,
-           CASE WHEN o.kind = 'capture' AND m.was_live AND NOT m.is_live THEN -(o.amount_cents + m.lowered) ELSE 0 END
-               - CASE WHEN o.kind = 'capture' AND m.is_live THEN m.lowered ELSE 0 END AS live,
+           CASE WHEN o.event = 'returned' THEN o.confirmed_cents ELSE 0 END AS reset,
+           CASE WHEN o.kind = 'capture' AND o.was_live AND NOT o.is_live THEN -(o.amount_cents + o.lowered) ELSE 0 END
+               - CASE WHEN o.kind = 'capture' AND o.is_live THEN o.lowered ELSE 0 END AS live,
            CASE WHEN o.kind <> 'refund' THEN 0
-                WHEN m.was_live AND m.to_state IN ('failed', 'cancelled') THEN -o.amount_cents
-                WHEN m.event = 'taken_back' THEN -m.reserved
-                WHEN m.event = 'confirmed' AND NOT m.was_live THEN o.reserved_cents
+                WHEN o.was_live AND o.to_state IN ('failed', 'cancelled') THEN -o.amount_cents
+                WHEN o.event = 'taken_back' THEN -o.reserved
+                WHEN o.event = 'confirmed' AND NOT o.was_live THEN o.reserved_cents
                 ELSE 0 END AS refund_requested,
-           CASE WHEN a.closed_at IS NOT NULL THEN NULL
-                WHEN o.kind = 'capture' AND m.event = 'confirmed'
-                     AND (NOT a.multi_capture OR a.confirmed_cents + o.confirmed_cents >= a.amount_cents) THEN 'captured'
-                WHEN o.kind = 'void' AND m.event = 'confirmed' THEN 'voided'
-                WHEN m.hold_close <> '' THEN m.hold_close END AS closes
-    FROM moved AS o JOIN m ON m.id = o.id JOIN locked_holds AS a ON a.id = o.authorization_id LEFT JOIN locked_captures AS c ON c.id = o.capture_id
+           CASE WHEN o.hold_closed_at IS NOT NULL THEN NULL
+                WHEN o.kind = 'capture' AND o.event = 'confirmed'
+                     AND (NOT o.multi_capture OR o.hold_confirmed + o.confirmed_cents >= o.hold_cents) THEN 'captured'
+                WHEN o.kind = 'void' AND o.event = 'confirmed' THEN 'voided'
+                WHEN o.hold_close <> '' THEN o.hold_close END AS closes
+    FROM moved AS o
 ), hold_effect AS (
-    SELECT e.*, CASE WHEN e.closes IS NOT NULL THEN a.amount_cents ELSE 0 END AS unheld,
+    SELECT e.*, CASE WHEN e.closes IS NOT NULL THEN e.hold_cents ELSE 0 END AS unheld,
            -- What of a hold ended uncaptured; a late success takes it back.
-           CASE WHEN COALESCE(a.closed_reason, e.closes) IN ('voided', 'expired', 'gone') THEN greatest(0, a.amount_cents - a.confirmed_cents - e.confirmed) ELSE 0 END
-               - CASE WHEN a.closed_reason IN ('voided', 'expired', 'gone') THEN greatest(0, a.amount_cents - a.confirmed_cents) ELSE 0 END AS voided
+           CASE WHEN COALESCE(e.hold_closed_reason, e.closes) IN ('voided', 'expired', 'gone') THEN greatest(0, e.hold_cents - e.hold_confirmed - e.confirmed) ELSE 0 END
+               - CASE WHEN e.hold_closed_reason IN ('voided', 'expired', 'gone') THEN greatest(0, e.hold_cents - e.hold_confirmed) ELSE 0 END AS voided
     FROM (SELECT order_id, authorization_id, sum(requested) AS requested, sum(CASE WHEN kind = 'capture' THEN confirmed ELSE 0 END) AS confirmed,
                  sum(CASE WHEN kind = 'refund' THEN confirmed ELSE 0 END) AS returned, max(closes) AS closes,
-                 array_agg(id) FILTER (WHERE ended) AS ended
+                 array_agg(id) FILTER (WHERE ended) AS ended, count(*) FILTER (WHERE ended) AS ended_count,
+                 sum(captured) AS captured, sum(refunded) AS refunded, sum(reset) AS reset, sum(live) AS live,
+                 max(hold_cents) AS hold_cents, max(hold_confirmed) AS hold_confirmed, max(hold_closed_reason) AS hold_closed_reason
           FROM effect GROUP BY order_id, authorization_id) AS e
-    JOIN locked_holds AS a ON a.id = e.authorization_id
 ), captures_done AS (
     ?captures_done
 ), holds_done AS (
@@ -149,32 +157,31 @@ WITH m AS (
     UPDATE orders AS r
     SET captured_cents = r.captured_cents + e.captured, refunded_cents = r.refunded_cents + e.refunded, reset_cents = r.reset_cents + e.reset,
         live_cents = r.live_cents + e.live, live_operations = r.live_operations - e.ended,
-        held_cents = r.held_cents - h.unheld, voided_cents = r.voided_cents + h.voided,
+        held_cents = r.held_cents - e.unheld, voided_cents = r.voided_cents + e.voided,
         status = CASE WHEN r.cancel_requested_at IS NOT NULL AND r.live_operations = e.ended THEN 'cancelled' ELSE r.status END,
         cancelled_at = CASE WHEN r.cancel_requested_at IS NOT NULL AND r.live_operations = e.ended THEN COALESCE(r.cancelled_at, now()) ELSE r.cancelled_at END,
         updated_at = now()
-    FROM (SELECT order_id, sum(captured) AS captured, sum(refunded) AS refunded, sum(reset) AS reset, sum(live) AS live,
-                 count(*) FILTER (WHERE ended) AS ended
-          FROM effect GROUP BY order_id) AS e
-    JOIN (SELECT order_id, sum(unheld) AS unheld, sum(voided) AS voided FROM hold_effect GROUP BY order_id) AS h ON h.order_id = e.order_id
+    FROM (SELECT order_id, sum(captured) AS captured, sum(refunded) AS refunded, sum(reset) AS reset, sum(live) AS live, sum(unheld) AS unheld,
+                 sum(voided) AS voided, sum(ended_count) AS ended
+          FROM hold_effect GROUP BY order_id) AS e
     WHERE r.id = e.order_id
-      AND (e.ended > 0 OR e.captured <> 0 OR e.refunded <> 0 OR e.reset <> 0 OR e.live <> 0 OR h.unheld <> 0 OR h.voided <> 0)
+      AND (e.ended > 0 OR e.captured <> 0 OR e.refunded <> 0 OR e.reset <> 0 OR e.live <> 0 OR e.unheld <> 0 OR e.voided <> 0)
 ), to_check AS (
     INSERT INTO order_checks (order_id, due_at)
-    SELECT DISTINCT r.id, now()
-    FROM moved AS o JOIN m ON m.id = o.id JOIN locked_orders AS r ON r.id = o.order_id
-    WHERE (m.was_live OR m.event = 'confirmed') AND NOT m.is_live
-      AND (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL
-           OR (o.kind <> 'refund' AND o.state IN ('failed', 'cancelled') AND r.status = 'approved')
-           OR (o.kind = 'capture' AND o.state = 'succeeded' AND r.status <> 'approved' AND o.order_total_cents <> r.total_amount_cents))
+    SELECT DISTINCT o.order_id, now()
+    FROM moved AS o
+    WHERE (o.was_live OR o.event = 'confirmed') AND NOT o.is_live
+      AND (o.closing
+           OR (o.kind <> 'refund' AND o.state IN ('failed', 'cancelled') AND o.order_status = 'approved')
+           OR (o.kind = 'capture' AND o.state = 'succeeded' AND o.order_status <> 'approved' AND o.order_total_cents <> o.total_amount_cents))
     ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, excluded.due_at)
 ), told AS (
     INSERT INTO deliveries (id, webhook_id, topic, operation_id, kind, version, payload)
-    SELECT gen_random_uuid(), h.id, o.kind || 's.' || CASE WHEN m.annotates OR m.is_live THEN 'needs_attention' ELSE o.state END, o.id, o.kind, o.version,
+    SELECT gen_random_uuid(), h.id, o.kind || 's.' || CASE WHEN o.annotates OR o.is_live THEN 'needs_attention' ELSE o.state END, o.id, o.kind, o.version,
            jsonb_build_object('id', o.id, 'type', o.kind || 's', 'number', o.number, 'order_id', o.order_id, 'state', o.state, 'version', o.version,
                               'amount_cents', COALESCE(o.confirmed_cents, o.amount_cents), 'currency_code', o.currency_code, 'cause', o.cause,
                               'needs_attention', o.needs_attention, 'mode', o.mode)
-    FROM moved AS o JOIN m ON m.id = o.id CROSS JOIN webhooks AS h
-    WHERE h.disabled_at IS NULL AND (NOT m.is_live AND NOT m.annotates OR m.flag <> '')
+    FROM moved AS o CROSS JOIN webhooks AS h
+    WHERE h.disabled_at IS NULL AND (NOT o.is_live AND NOT o.annotates OR o.flag <> '')
 )
 SELECT o.id, o.version, o.state FROM moved AS o

@@ -89,7 +89,7 @@ const lookedParts = `, looked AS (
 
 const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amount_cents AS hold_cents,
        a.confirmed_cents AS hold_confirmed_cents, a.capture_before AS hold_before, a.closed_at IS NOT NULL AS hold_closed,
-       a.multi_capture, COALESCE(c.gateway_transaction_id, '') AS capture_transaction,
+       a.multi_capture, ?capture AS capture_transaction,
        CASE o.kind WHEN 'capture' THEN a.capture_sequence WHEN 'refund' THEN a.refund_sequence ELSE a.void_sequence END AS asked,
        ?sendable AS may_send, (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, now() AS db_now`
 
@@ -105,8 +105,12 @@ func (s *Store) claimStatement(kind models.Kind, takes bool) string {
 		guard, sends, looked = takeGuard, "(o.sent_version IS NULL AND NOT o.look_first)", ""
 		looks = "(o.sent_version IS DISTINCT FROM o.version)" // of the row as it is after the update
 	}
-	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?locked", locked, "?orders", orders, "?looked", looked, "?looks", looks, "?facts", claimFacts).Replace(stripComments(claimSQL))
-	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?columns", s.columns(models.Operation{}, "o")).Replace(sql)
+	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?locked", locked, "?orders", orders, "?looks", looks, "?looked", looked, "?facts", claimFacts).Replace(stripComments(claimSQL))
+	capture := "''"
+	if kind == models.Refund {
+		capture = "COALESCE((SELECT c.gateway_transaction_id FROM captures AS c WHERE c.id = o.capture_id), '')"
+	}
+	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?capture", capture, "?columns", s.columns(models.Operation{}, "o")).Replace(sql)
 }
 
 // stripComments drops the contract above a statement: bun reads question marks.

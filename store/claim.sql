@@ -7,6 +7,9 @@
 -- against it) or one to look up (a row that may have been sent: the truth is
 -- wanted whatever stands against sending).
 --
+-- Whoever claims was told of the row, so it counts as published: an approval
+-- need not note that.
+--
 -- last_sent_at becomes the latest moment at which this claim may still begin a
 -- send; the outcome, once recorded, replaces it by the true one.
 --
@@ -29,18 +32,13 @@ WITH want AS (
     FROM want, authorizations AS a, ?orders AS r, payment_gateways AS g
     WHERE o.id = want.id AND a.id = o.authorization_id AND r.id = o.order_id AND g.id = o.payment_gateway_id
       AND ?guard
-    RETURNING o.*
+    RETURNING ?columns, ?looks AS look, ?facts
 ), intent AS (
     INSERT INTO attempts (operation_id, version, call, idempotency_key, amount_cents, currency_code, worker, claimed_at, deadline, hash)
-    SELECT o.id, o.version, CASE WHEN ?looks THEN 'look_up' ELSE 'send' END, o.gateway_reference || '_e' || o.key_epoch,
+    SELECT o.id, o.version, CASE WHEN o.look THEN 'look_up' ELSE 'send' END, o.gateway_reference || '_e' || o.key_epoch,
            o.amount_cents, o.currency_code, ?4, now(), now() + ?3 * interval '1 microsecond', o.chain_hash
     FROM taken AS o
-), leased AS (
-    UPDATE work AS w SET due_at = o.lease_until FROM taken AS o WHERE w.operation_id = o.id
+), published AS (
+    UPDATE work AS w SET published_at = now() FROM taken AS o WHERE w.operation_id = o.id AND w.published_at IS NULL
 )?looked
-SELECT ?columns, ?looks AS look, ?facts
-FROM taken AS o
-JOIN authorizations AS a ON a.id = o.authorization_id
-JOIN orders AS r ON r.id = o.order_id
-JOIN payment_gateways AS g ON g.id = o.payment_gateway_id
-LEFT JOIN captures AS c ON c.id = o.capture_id
+SELECT * FROM taken

@@ -97,8 +97,8 @@ func createStatement(kind models.Kind, columns string) string {
 		INSERT INTO events (operation_id, version, event, from_state, to_state, actor, amount_cents, currency_code, occurred_at, hash)
 		SELECT id, 1, 'created', '', 'pending', ?19, amount_cents, currency_code, now(), chain_hash FROM made
 	), open AS (
-		INSERT INTO work (operation_id, kind, due_at, deadline)
-		SELECT m.id, m.kind, m.next_at, a.capture_before FROM made AS m JOIN authorizations AS a ON a.id = m.authorization_id
+		INSERT INTO work (operation_id, kind, payment_gateway_id, due_at, deadline)
+		SELECT m.id, m.kind, m.payment_gateway_id, m.next_at, a.capture_before FROM made AS m JOIN authorizations AS a ON a.id = m.authorization_id
 	), held AS (
 		UPDATE authorizations SET requested_cents = requested_cents + ?21, ` + holdsLive + `,
 			` + string(kind) + `_sequence = ` + string(kind) + `_sequence + 1, updated_at = now()

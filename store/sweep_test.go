@@ -255,8 +255,8 @@ func (b bench) rolledInto(t *testing.T, n int) {
 			INSERT INTO captures (kind, id, mode, number, order_id, authorization_id, payment_gateway_id, cause, sequence, gateway_reference, amount_cents, currency_code,
 				order_version, order_total_cents, state, version, chain_hash, next_at)
 			SELECT kind, gen_random_uuid(), mode, number, order_id, authorization_id, payment_gateway_id, 'manual', 2, 'cap_' || i, amount_cents, currency_code,
-				order_version, order_total_cents, state, version, chain_hash, next_at FROM one, generate_series(1, $1 - 3) AS i RETURNING id, next_at
-		) INSERT INTO work (operation_id, kind, due_at, published_at) SELECT id, 'capture', next_at, next_at FROM many`, n)
+				order_version, order_total_cents, state, version, chain_hash, next_at FROM one, generate_series(1, $1 - 3) AS i RETURNING id, next_at, payment_gateway_id
+		) INSERT INTO work (operation_id, kind, payment_gateway_id, due_at, published_at) SELECT id, 'capture', payment_gateway_id, next_at, next_at FROM many`, n)
 }
 
 // An order whose review fails does not keep the others from theirs.

@@ -14,28 +14,25 @@ import (
 // to look at, and under which generation. A task's name carries the generation,
 // since an archived or orphaned task blocks its name for ever.
 type Publication struct {
-	ID         string        `bun:"id"`
-	Kind       string        `bun:"kind"`
-	Generation int           `bun:"generation"`
-	In         time.Duration `bun:"-"`
-	Micros     int64         `bun:"micros"`
+	ID         string `bun:"id"`
+	Kind       string `bun:"kind"`
+	Generation int    `bun:"generation"`
+	// Alone: its task is its own, never a batch.
+	Alone bool `bun:"alone"`
+	// Account is the id of the payment gateway; empty for a delivery. One batch is one account's.
+	Account string `bun:"account,nullzero"`
+	// In is how long the task is to wait.
+	In     time.Duration `bun:"-"`
+	Micros int64         `bun:"micros"`
 }
 
 // Unpublished lists open work that Redis was not told of, the nearest deadline
 // first. It takes no lock: two relays publish the same names, and the second
 // finds them there.
 func (s *Store) Unpublished(ctx context.Context, limit int) ([]Publication, error) {
-	return s.publications(ctx, `SELECT w.operation_id AS id, w.kind, w.generation,
+	return s.publications(ctx, `SELECT w.operation_id AS id, w.kind, w.generation, w.alone, w.payment_gateway_id AS account,
 			greatest(0, extract(epoch FROM w.due_at - now()) * 1000000)::bigint AS micros
 		FROM work AS w WHERE w.published_at IS NULL ORDER BY w.deadline NULLS LAST, w.operation_id LIMIT ?`, limit)
-}
-
-// UnpublishedOf lists the unpublished among some operations, for publishing at
-// once after their transaction committed.
-func (s *Store) UnpublishedOf(ctx context.Context, ids []string) ([]Publication, error) {
-	return s.publications(ctx, `SELECT w.operation_id AS id, w.kind, w.generation,
-			greatest(0, extract(epoch FROM w.due_at - now()) * 1000000)::bigint AS micros
-		FROM work AS w WHERE w.published_at IS NULL AND w.operation_id = ANY (?::uuid[])`, pgdialect.Array(ids))
 }
 
 // UnpublishedDeliveries lists outgoing webhooks that Redis was not told of.
