@@ -8,6 +8,10 @@ FUZZTIME   ?= 30s
 # Per package. The whole suite has to stay under ten minutes on two cores.
 TESTTIMEOUT ?= 9m
 PKG        ?= ./...
+# What `make bench` hands to the benchmark: --captures 20000 --reps 5, …
+BENCHFLAGS ?=
+# How many finished captures the ledger of `make bench-large` holds.
+LEDGER     ?= 10000000
 
 # Go cannot stamp a binary with the revision where git refuses to tell it: no
 # commit yet, or a checkout of another user. Then the binary goes unstamped.
@@ -43,10 +47,13 @@ test: deps-race ## every test, with the race detector, on a real Postgres and Re
 	@echo "Compiling with the race detector (minutes on a fresh machine), then testing package by package."
 	CGO_ENABLED=1 $(GO) build -race $(PKG)
 	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TESTTIMEOUT) $(PKG)
+	$(GO) -C bench vet ./...
+	CGO_ENABLED=1 $(GO) -C bench test -race -timeout $(TESTTIMEOUT) ./...
 
 .PHONY: test-short
 test-short: deps ## the tests without the long ones and without the race detector
 	$(GO) test -short -timeout $(TESTTIMEOUT) $(PKG)
+	$(GO) -C bench test -short -timeout $(TESTTIMEOUT) ./...
 
 .PHONY: cover
 cover: deps ## coverage of all packages by all tests, to bin/cover.html
@@ -64,10 +71,6 @@ fuzz: check-go ## every fuzz target for FUZZTIME (30s) each
 		done; \
 	done
 
-.PHONY: bench
-bench: deps ## the Go benchmarks, with allocations
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKG)
-
 .PHONY: lint
 lint: vet fmt-check ## go vet, gofmt, and staticcheck where it is installed
 	@if command -v staticcheck >/dev/null; then staticcheck ./...; \
@@ -76,11 +79,30 @@ lint: vet fmt-check ## go vet, gofmt, and staticcheck where it is installed
 .PHONY: vet
 vet: check-go
 	$(GO) vet ./...
+	$(GO) -C bench vet ./...
 
 .PHONY: fmt-check
 fmt-check: check-go
-	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l $$($(GO) list -e -f '{{.Dir}}' ./...) | sort -u); \
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l $$($(GO) list -e -f '{{.Dir}}' ./...) bench | sort -u); \
 	if [ -n "$$files" ]; then echo "not formatted; run: gofmt -w" $$files; exit 1; fi
+
+##@ Measure it (starts a Postgres and a Redis of its own; leave the machine alone meanwhile)
+
+.PHONY: bench
+bench: deps build peers ## Capstan against a naive handler and River, interleaved, every row verified (half an hour)
+	bin/capstan bench $(BENCHFLAGS)
+
+.PHONY: bench-large
+bench-large: deps build peers ## the same in a ledger of LEDGER (10 million) finished captures (an hour, 20 GB of disk)
+	bin/capstan bench --ledger $(LEDGER) --cases capstan,capstan-large,naive,sweep,sweep-large $(BENCHFLAGS)
+
+.PHONY: peers
+peers: check-go ## bin/capstan-peers, what the benchmark compares with: a module of its own
+	CGO_ENABLED=0 $(GO) -C bench build -trimpath $(BUILDVCS) -ldflags='-s -w' -o ../bin/capstan-peers .
+
+.PHONY: bench-go
+bench-go: deps ## the Go benchmarks of single functions, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKG)
 
 ##@ Run it for production (needs a Docker engine with the compose plugin)
 

@@ -188,7 +188,7 @@ func listen(t testing.TB, h http.Handler) string {
 func (w *world) work(t testing.TB) {
 	t.Helper()
 	server := worker.NewServer(worker.Config{
-		Runner: w.runner, Redis: w.redis, Concurrency: 8, SweepEvery: 300 * time.Millisecond, CancelAfter: time.Hour, PollEvery: 30 * time.Millisecond,
+		Runner: w.runner, Redis: w.redis, Connect: func() redis.UniversalClient { return openRedis(t, w.redisURL) }, Concurrency: 8, SweepEvery: 300 * time.Millisecond, CancelAfter: time.Hour, PollEvery: 30 * time.Millisecond,
 		Deliverer: worker.NewDeliverer(w.store, nil, time.Now), Metrics: worker.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Log: w.log,
 	})
 	if err := server.Start(t.Context()); err != nil {

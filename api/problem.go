@@ -108,40 +108,47 @@ func BadRequest(detail string) *Problem {
 // MediaType is what JSON:API documents are sent as.
 const MediaType = "application/vnd.api+json"
 
-type jsonError struct {
+// ErrorObject is a problem as JSON:API words it.
+type ErrorObject struct {
 	Title  string         `json:"title"`
 	Detail string         `json:"detail"`
 	Code   string         `json:"code"`
-	Source *jsonSource    `json:"source,omitempty"`
+	Source *ErrorSource   `json:"source,omitempty"`
 	Status string         `json:"status"`
 	Meta   map[string]any `json:"meta,omitempty"`
 }
 
-type jsonSource struct {
+// ErrorSource names what caused an error: one of its members is set.
+type ErrorSource struct {
 	Pointer   *string `json:"pointer,omitempty"`
 	Parameter string  `json:"parameter,omitempty"`
 	Header    string  `json:"header,omitempty"`
 }
 
-// RefuseJSONAPI writes problems as a JSON:API document.
-func RefuseJSONAPI(w http.ResponseWriter, r *http.Request, problems []*Problem) {
-	document := struct {
-		Errors []jsonError    `json:"errors"`
-		Meta   map[string]any `json:"meta"`
-	}{Meta: map[string]any{"request_id": RequestID(r.Context())}}
-	for _, p := range problems {
-		e := jsonError{Title: p.Title, Detail: p.Detail, Code: p.Code, Status: strconv.Itoa(p.Status), Meta: p.Meta}
+// ErrorObjects words problems for a JSON:API document.
+func ErrorObjects(problems []*Problem) []ErrorObject {
+	objects := make([]ErrorObject, len(problems))
+	for i, p := range problems {
+		e := ErrorObject{Title: p.Title, Detail: p.Detail, Code: p.Code, Status: strconv.Itoa(p.Status), Meta: p.Meta}
 		switch {
 		case p.Parameter != "":
-			e.Source = &jsonSource{Parameter: p.Parameter}
+			e.Source = &ErrorSource{Parameter: p.Parameter}
 		case p.Header != "":
-			e.Source = &jsonSource{Header: p.Header}
+			e.Source = &ErrorSource{Header: p.Header}
 		case p.Pointer != "":
-			e.Source = &jsonSource{Pointer: &p.Pointer}
+			e.Source = &ErrorSource{Pointer: &p.Pointer}
 		}
-		document.Errors = append(document.Errors, e)
+		objects[i] = e
 	}
-	WriteJSON(w, problems[0].Status, MediaType, document)
+	return objects
+}
+
+// RefuseJSONAPI writes problems as a JSON:API document.
+func RefuseJSONAPI(w http.ResponseWriter, r *http.Request, problems []*Problem) {
+	WriteJSON(w, problems[0].Status, MediaType, struct {
+		Errors []ErrorObject  `json:"errors"`
+		Meta   map[string]any `json:"meta"`
+	}{ErrorObjects(problems), map[string]any{"request_id": RequestID(r.Context())}})
 }
 
 // WriteJSON writes a whole answer. v must be a value that marshals.

@@ -46,7 +46,10 @@ var house = map[string][]string{
 	"archtest":     {},
 
 	"cmd/...": {"models", "tasks", "gateway", "gateway/...", "store/...", "enqueuer", "worker",
-		"api/...", "console/...", "config", "devstack", "cmd/..."},
+		"api/...", "console/...", "config", "devstack", "devstack/meter", "cmd/..."},
+
+	// What Capstan is compared with: a module of its own, which nothing here imports.
+	"bench/...": {"models", "gateway", "gateway/till", "gather", "store", "devstack/meter"},
 }
 
 // testSupport is what any test may import on top of its package's own line.
@@ -56,19 +59,21 @@ var testSupport = []string{
 
 // testsMayAlso widens the map for the tests of one package.
 var testsMayAlso = map[string][]string{
-	"worker":   {"enqueuer"}, // an approval is where a worker's story begins
-	"enqueuer": {"worker"},   // and a capture is where it ends
-	"api/...":  {"worker"},   // a call over HTTP has to be carried out to be checked
-	"cmd/...":  {"gateway/..."},
+	"worker":    {"enqueuer"}, // an approval is where a worker's story begins
+	"enqueuer":  {"worker"},   // and a capture is where it ends
+	"api/...":   {"worker"},   // a call over HTTP has to be carried out to be checked
+	"cmd/...":   {"gateway/..."},
+	"bench/...": {"cmd/capstan/bench"}, // it has the peers verified by the benchmark itself
 }
 
 // thirdParty says where a library may be used, tests apart. Libraries that are
 // not listed are free.
 var thirdParty = map[string][]string{
-	"github.com/uptrace/bun":        {"store/..."},
-	"github.com/hibiken/asynq":      {"tasks", "worker", "enqueuer", "cmd/..."},
+	"github.com/uptrace/bun":        {"store/...", "bench/..."},
+	"github.com/riverqueue/river":   {"bench/..."}, // a peer to measure against, nothing else
+	"github.com/hibiken/asynq":      {"tasks", "worker", "enqueuer", "cmd/...", "bench/..."},
 	"github.com/hibiken/asynqmon":   {"worker", "cmd/..."},
-	"github.com/jackc/pgx/v5":       {"store/...", "devstack/...", "cmd/..."},
+	"github.com/jackc/pgx/v5":       {"store/...", "devstack/...", "cmd/...", "bench/..."},
 	"github.com/redis/go-redis/v9":  {"tasks", "worker", "enqueuer", "config", "cmd/..."},
 	"github.com/alicebob/miniredis": {"devstack"},
 	"github.com/stripe/stripe-go":   {}, // the SDKs drive the sandbox in tests, nothing else
@@ -256,6 +261,20 @@ func TestImportMap(t *testing.T) {
 	}
 }
 
+// What Capstan is measured against is a module of its own: whoever builds the
+// product downloads none of it.
+func TestPeersStayOutOfTheModule(t *testing.T) {
+	for name, has := range map[string]bool{"go.mod": false, "go.sum": false, "bench/go.mod": true} {
+		b, err := os.ReadFile(path.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), "riverqueue") != has {
+			t.Errorf("%s: names River = %t, want %t", name, !has, has)
+		}
+	}
+}
+
 // The map itself has to be able to fail: one wrong file per rule.
 func TestImportMapRefuses(t *testing.T) {
 	source := func(imports ...string) string {
@@ -271,6 +290,11 @@ func TestImportMapRefuses(t *testing.T) {
 		name, file, source string
 		refused            bool
 	}{
+		{"the product knows no peer", "worker/x.go", source(ours("bench")), true},
+		{"nor River", "worker/x.go", source("github.com/riverqueue/river"), true},
+		{"a peer uses River", "bench/x.go", source("github.com/riverqueue/river", ours("devstack/meter"), ours("gateway/till")), false},
+		{"and no part of the worker", "bench/x.go", source(ours("worker")), true},
+		{"the ruler knows nothing of ours", "devstack/meter/x.go", source(ours("models")), true},
 		{"the worker knows no api", "worker/x.go", source(ours("api")), true},
 		{"the worker knows no enqueuer", "worker/x.go", source(ours("enqueuer")), true},
 		{"but its tests do", "worker/x_test.go", source(ours("enqueuer")), false},

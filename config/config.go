@@ -31,9 +31,13 @@ type CLI struct {
 	Migrate   Migrate   `cmd:"" help:"Bring the database schema up to date."`
 	Reconcile Reconcile `cmd:"" help:"One reconciliation sweep over open work."`
 	Audit     Audit     `cmd:"" help:"Check the ledger's invariants; exit status 1 if one does not hold."`
+	Retain    Retain    `cmd:"" help:"Detach the history of old months, leaving an anchor that the audit checks; nothing is dropped."`
 	Doctor    Doctor    `cmd:"" help:"Check the set-up: database, schema, Redis, credentials."`
 	Sandbox   Sandbox   `cmd:"" help:"The sandbox gateway as an HTTP server: Stripe's wire over a book of its own."`
 	Health    Health    `cmd:"" help:"Ask a health URL; exit status 0 if it answers 2xx. For containers without curl."`
+
+	Bench      Bench    `cmd:"" help:"The benchmark: Capstan and the usual ways of doing the same work, on a private Postgres and Redis of this machine."`
+	BenchChild struct{} `cmd:"" hidden:"" help:"One case of the benchmark, as its parent asks for it on standard input."`
 
 	Captures Captures `cmd:"" help:"See and repair captures, over the API."`
 	Orders   Orders   `cmd:"" help:"Approve orders, over the API."`
@@ -121,9 +125,10 @@ func (g Gateways) Validate(mode models.Mode) error {
 type Pace struct {
 	TimeScale   int           `default:"1" env:"CAPSTAN_TIME_SCALE" help:"Divides every deadline and pause, for tests and demos."`
 	Concurrency int           `default:"64" env:"CAPSTAN_CONCURRENCY" help:"Tasks that a worker works on at once."`
+	Servers     int           `default:"2" env:"CAPSTAN_SERVERS" help:"Asynq servers that share a worker's tasks; each takes one from Redis at a time."`
 	SweepEvery  time.Duration `default:"30s" env:"CAPSTAN_SWEEP_EVERY" help:"Pause between reconciliation sweeps."`
 	RelayEvery  time.Duration `default:"500ms" env:"CAPSTAN_RELAY_EVERY" help:"Pause between looks for unpublished work."`
-	PollEvery   time.Duration `default:"50ms" env:"CAPSTAN_POLL_EVERY" help:"How often an idle worker asks Redis for tasks."`
+	PollEvery   time.Duration `default:"50ms" env:"CAPSTAN_POLL_EVERY" help:"How often an idle worker asks Redis for tasks while it cannot be woken."`
 	CancelAfter time.Duration `default:"10m" env:"CAPSTAN_CANCEL_AFTER" help:"How long an open order's changed total must stand before its captured payment is given back."`
 }
 
@@ -135,6 +140,9 @@ func (p Pace) Validate() error {
 	}
 	if p.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("CAPSTAN_CONCURRENCY %d: at least 1", p.Concurrency))
+	}
+	if p.Servers < 1 || p.Servers > 32 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_SERVERS %d: from 1 to 32", p.Servers))
 	}
 	for name, d := range map[string]time.Duration{
 		"CAPSTAN_SWEEP_EVERY": p.SweepEvery, "CAPSTAN_RELAY_EVERY": p.RelayEvery, "CAPSTAN_POLL_EVERY": p.PollEvery,
@@ -234,6 +242,43 @@ func (d Demo) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Bench measures.
+type Bench struct {
+	Captures int           `default:"20000" help:"How many captures each run works off."`
+	Reps     int           `default:"5" help:"How many times each case is repeated."`
+	Cases    []string      `placeholder:"NAME" help:"Which cases, comma-separated; all of them without it. --cases list names them."`
+	Samples  int           `default:"300" help:"How many approvals the case latency times, at 10 a second."`
+	Quiet    time.Duration `default:"60s" help:"How long the case idle watches a worker that has nothing to do."`
+	Memory   int           `default:"100000" placeholder:"CAPTURES" help:"How many captures the case memory works off."`
+	Ledger   int           `default:"0" placeholder:"CAPTURES" help:"Also run in a ledger that holds so many finished captures."`
+	Peers    string        `type:"path" placeholder:"PROGRAM" help:"The program with the peers; without it, capstan-peers beside this one."`
+	Tune     bool          `help:"Look for the best settings of every peer first."`
+	NoAudit  bool          `help:"Leave the whole ledger's audit after each case's first run out; every run's rows are verified all the same."`
+	Profile  string        `type:"path" placeholder:"DIR" help:"Write a CPU profile of each case's first run."`
+	Data     string        `type:"path" placeholder:"DIR" help:"Where the private Postgres and Redis keep their data, which is removed in the end; the temporary directory without it."`
+	JSON     bool          `name:"json" help:"Print the result as JSON."`
+}
+
+// Validate bounds the runs.
+func (b Bench) Validate() error {
+	var errs []error
+	for _, n := range []struct {
+		flag             string
+		value, low, high int
+	}{
+		{"--captures", b.Captures, 100, 1_000_000}, {"--reps", b.Reps, 1, 100}, {"--samples", b.Samples, 10, 100_000},
+		{"--memory", b.Memory, 100, 10_000_000}, {"--ledger", b.Ledger, 0, 100_000_000},
+	} {
+		if n.value < n.low || n.value > n.high {
+			errs = append(errs, fmt.Errorf("%s %d: from %d to %d", n.flag, n.value, n.low, n.high))
+		}
+	}
+	if b.Quiet < time.Second {
+		errs = append(errs, fmt.Errorf("--quiet %s: at least 1s", b.Quiet))
+	}
+	return errors.Join(errs...)
+}
+
 // Migrate brings the schema up to date.
 type Migrate struct {
 	DatabaseURL gateway.Secret `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
@@ -255,6 +300,22 @@ type Reconcile struct {
 type Audit struct {
 	DatabaseURL gateway.Secret `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
 	JSON        bool           `name:"json" help:"Print the result as JSON."`
+}
+
+// Retain detaches old history.
+type Retain struct {
+	DatabaseURL gateway.Secret `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
+	OlderThan   int            `default:"13" placeholder:"MONTHS" help:"How many whole months of history to keep beside the current one (${default})."`
+	DryRun      bool           `help:"Show what would be detached, and what stands against it, and change nothing."`
+	JSON        bool           `name:"json" help:"Print the report as JSON."`
+}
+
+// Validate keeps the current month, and the one before.
+func (r Retain) Validate() error {
+	if r.OlderThan < 1 {
+		return fmt.Errorf("--older-than %d: at least 1 month", r.OlderThan)
+	}
+	return nil
 }
 
 // Doctor checks the set-up.

@@ -47,6 +47,7 @@ func TestCommandsAreNamed(t *testing.T) {
 		{"orders approve a b c", "orders approve"},
 		{"health http://127.0.0.1/healthz", "health"},
 		{"reconcile --once", "reconcile"},
+		{"bench --captures 5000 --cases naive,capstan-10%", "bench"},
 	} {
 		if _, command, err := parse(t, nil, strings.Fields(tt.args)...); err != nil || command != tt.command {
 			t.Errorf("%s: %q %v", tt.args, command, err)
@@ -75,11 +76,13 @@ func TestRefusesWhatCannotWork(t *testing.T) {
 		{"time standing still", map[string]string{"CAPSTAN_TIME_SCALE": "0"}, "worker", []string{"CAPSTAN_TIME_SCALE"}},
 		{"a sweep without a pause", map[string]string{"CAPSTAN_SWEEP_EVERY": "0s"}, "worker", []string{"CAPSTAN_SWEEP_EVERY"}},
 		{"no hands", map[string]string{"CAPSTAN_CONCURRENCY": "0"}, "worker", []string{"CAPSTAN_CONCURRENCY"}},
+		{"no servers", map[string]string{"CAPSTAN_SERVERS": "0"}, "worker", []string{"CAPSTAN_SERVERS"}},
 		{"a webhook without a secret", map[string]string{"CAPSTAN_WEBHOOK_URL": "https://shop.example/hook"}, "worker", []string{"CAPSTAN_WEBHOOK_SECRET"}},
 		{"a webhook to nowhere", map[string]string{"CAPSTAN_WEBHOOK_URL": "shop"}, "worker", []string{"CAPSTAN_WEBHOOK_URL"}},
 		{"a gateway at no address", map[string]string{"STRIPE_BASE_URL": "localhost"}, "worker", []string{"STRIPE_BASE_URL"}},
 		{"no port", map[string]string{"CAPSTAN_LISTEN": "localhost"}, "api", []string{"CAPSTAN_LISTEN"}},
 		{"a tiny demo", nil, "demo --orders 3", []string{"--orders"}},
+		{"a benchmark of nothing", nil, "bench --captures 3 --reps 0", []string{"--captures", "--reps"}},
 		{"an unknown flag", nil, "api --frobnicate", []string{"frobnicate"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

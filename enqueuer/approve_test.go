@@ -146,6 +146,13 @@ func TestPublish(t *testing.T) {
 	if got := s.queued(t, tasks.Captures); len(got) != 1 {
 		t.Errorf("queued: %v, want one task", got)
 	}
+	// A lone publication is noted by its claim; until then the relay notes it.
+	if n, err := enqueuer.NewRelay(s.captures, time.Hour).RunOnce(t.Context()); err != nil || n != 1 {
+		t.Errorf("the relay noted %d, %v; want the one", n, err)
+	}
+	if got := s.queued(t, tasks.Captures); len(got) != 1 {
+		t.Errorf("queued: %v, want the one task still", got)
+	}
 	if n := s.count(t, `SELECT count(*) FROM work WHERE published_at IS NULL`); n != 0 {
 		t.Errorf("%d captures count as unpublished", n)
 	}

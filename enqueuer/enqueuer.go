@@ -2,14 +2,13 @@ package enqueuer
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/capstan-pay/capstan/gather"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
 	"github.com/capstan-pay/capstan/tasks"
@@ -20,6 +19,8 @@ type Enqueuer struct {
 	store       *store.Store
 	redis       redis.UniversalClient
 	queue       *asynq.Client
+	rounds      *gather.Gatherer[[]store.Publication, struct{}]
+	maxBatch    int
 	cancelAfter time.Duration
 	log         *slog.Logger
 }
@@ -31,43 +32,22 @@ type Config struct {
 	// CancelAfter is how long an open order's changed total must stand before
 	// its captured payment is given back.
 	CancelAfter time.Duration
-	Log         *slog.Logger
+	// MaxBatch is the most captures that travel in one task: 0 is tasks.MaxBatch,
+	// 1 gives each a task of its own.
+	MaxBatch int
+	Log      *slog.Logger
 }
 
 // New returns an Enqueuer.
 func New(c Config) *Enqueuer {
-	return &Enqueuer{
-		store: c.Store, redis: c.Redis, queue: asynq.NewClientFromRedisClient(c.Redis), cancelAfter: c.CancelAfter, log: c.Log,
+	e := &Enqueuer{
+		store: c.Store, redis: c.Redis, queue: asynq.NewClientFromRedisClient(c.Redis), maxBatch: tasks.MaxBatch, cancelAfter: c.CancelAfter, log: c.Log,
 	}
-}
-
-// Published is work that a transaction made. Publish tells Redis of it and is
-// to be called after the commit; without it the relay does.
-type Published struct {
-	Order      models.Order
-	Operations []models.Operation
-	enqueuer   *Enqueuer
-}
-
-// publishTimeout keeps a hanging Redis away from whoever approves orders.
-const publishTimeout = 2 * time.Second
-
-// Publish tells Redis of the new operations. An error loses nothing: the relay
-// publishes what Redis did not take.
-func (p Published) Publish(ctx context.Context) error {
-	if len(p.Operations) == 0 {
-		return nil
+	if c.MaxBatch > 0 {
+		e.maxBatch = min(c.MaxBatch, tasks.MaxBatch)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
-	defer cancel()
-	work := make([]store.Publication, len(p.Operations))
-	for i, op := range p.Operations {
-		work[i] = store.Publication{ID: op.ID, Kind: string(op.Kind), Generation: 1}
-		if op.NextAt != nil { // both by the database's clock
-			work[i].In = op.NextAt.Sub(op.CreatedAt)
-		}
-	}
-	return p.enqueuer.publish(ctx, work)
+	e.rounds = gather.New(gatherRounds, e.round)
+	return e
 }
 
 func (e *Enqueuer) made(order models.Order, ops []models.Operation, err error) (Published, error) {
@@ -79,19 +59,6 @@ func (e *Enqueuer) madeOne(op models.Operation, err error) (Published, error) {
 		return Published{}, err
 	}
 	return e.made(models.Order{}, []models.Operation{op}, nil)
-}
-
-// Approve approves an order inside the caller's transaction, a *sql.Tx or a
-// bun.Tx, and makes the captures that its payment method wants. Approving
-// twice, or a thousand times at once, makes one capture. A refusal is a
-// *store.Refusal; nothing was written then.
-func (e *Enqueuer) Approve(ctx context.Context, tx store.Tx, mode models.Mode, orderID, actor string) (Published, error) {
-	now, err := e.store.Now(ctx, tx)
-	if err != nil {
-		return Published{}, err
-	}
-	order, ops, err := e.store.Approve(ctx, tx, mode, orderID, now, actor)
-	return e.made(order, ops, err)
 }
 
 // RegisterHold stores a hold made at the gateway and captures it if the policy
@@ -178,31 +145,6 @@ func (e *Enqueuer) Do(ctx context.Context, fn func(ctx context.Context, tx store
 	if err != nil {
 		return Published{}, err
 	}
-	if err := p.Publish(ctx); err != nil {
-		e.log.WarnContext(ctx, "left to the relay", "operations", len(p.Operations), "error", err)
-	}
+	e.tell(ctx, p)
 	return p, nil
-}
-
-// publishers bounds how many enqueues are under way at once.
-const publishers = 8
-
-// publish enqueues work and then notes it. Dying in between publishes it again,
-// under the same names.
-func (e *Enqueuer) publish(ctx context.Context, work []store.Publication) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(publishers)
-	for _, p := range work {
-		g.Go(func() error {
-			task := tasks.New(p.Kind, p.ID, p.Generation, p.In, e.store.Tempo().TaskTimeout())
-			if err := tasks.Enqueue(gctx, e.queue, task); err != nil {
-				return fmt.Errorf("enqueue %s %s: %w; check REDIS_URL and that Redis accepts writes", p.Kind, p.ID, err)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return e.store.MarkPublished(ctx, work)
 }

@@ -60,7 +60,7 @@ func newShopOn(t *testing.T, p models.Policy, redisURL string) *shop {
 	t.Cleanup(func() { _ = s.redis.Close() })
 	s.inspector = asynq.NewInspectorFromRedisClient(s.redis)
 	s.captures = enqueuer.New(enqueuer.Config{
-		Store: s.store, Redis: s.redis, CancelAfter: time.Hour, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Store: s.store, Redis: s.redis, CancelAfter: time.Hour, Log: s.log(t),
 	})
 	s.gateway, err = s.store.EnsureGateway(t.Context(), "stripe", "stripe", models.Test)
 	must(err)
@@ -70,6 +70,10 @@ func newShopOn(t *testing.T, p models.Policy, redisURL string) *shop {
 	must(err)
 	s.exec(t, `CREATE TABLE parcels (order_id uuid PRIMARY KEY)`)
 	return s
+}
+
+func (s *shop) log(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
 var onApproval = models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval}
@@ -122,7 +126,7 @@ func (s *shop) queued(t *testing.T, queue string) []string {
 	}
 	var out []string
 	for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){s.inspector.ListPendingTasks, s.inspector.ListScheduledTasks} {
-		tasks, err := list(queue, asynq.PageSize(2000))
+		tasks, err := list(queue, asynq.PageSize(10_000))
 		if err != nil {
 			t.Fatal(err)
 		}

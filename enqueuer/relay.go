@@ -9,8 +9,8 @@ import (
 	"github.com/capstan-pay/capstan/tasks"
 )
 
-// relayBatch bounds one round; a longer backlog is several rounds without a pause.
-const relayBatch = 500
+// relayRound bounds one round; a longer backlog is several rounds without a pause.
+const relayRound = 5000
 
 // Relay publishes open work that Redis was not told of: whatever a crash, a
 // full Redis or a sweep left. Any number of relays may run.
@@ -39,7 +39,7 @@ func (r *Relay) Run(ctx context.Context) {
 }
 
 // RunOnce publishes everything that is unpublished now and returns how many
-// tasks that were.
+// operations and deliveries that were.
 func (r *Relay) RunOnce(ctx context.Context) (int, error) {
 	var errs []error
 	total := 0
@@ -56,19 +56,32 @@ func (r *Relay) RunOnce(ctx context.Context) (int, error) {
 	return total, errors.Join(errs...)
 }
 
+// drain publishes rounds until one is short. What Redis took of a round that
+// failed is noted all the same, so that what is left is not cut into batches with it.
 func (r *Relay) drain(ctx context.Context, list func(context.Context, int) ([]store.Publication, error)) (int, error) {
 	total := 0
 	for {
-		work, err := list(ctx, relayBatch)
+		work, err := list(ctx, relayRound)
 		if err != nil || len(work) == 0 {
 			return total, err
 		}
-		if err := r.enqueuer.publish(ctx, work); err != nil {
+		left, err := r.enqueuer.send(ctx, work)
+		if err = errors.Join(err, r.mark(ctx, work, left)); err != nil {
 			return total, err
 		}
 		total += len(work)
-		if len(work) < relayBatch {
+		if len(work) < relayRound {
 			return total, nil
 		}
 	}
+}
+
+// markTimeout bounds the note of one round.
+const markTimeout = 10 * time.Second
+
+// mark notes a round even while the relay is being stopped.
+func (r *Relay) mark(ctx context.Context, work []store.Publication, left map[string]bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	return r.enqueuer.mark(ctx, work, left)
 }

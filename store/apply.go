@@ -38,56 +38,57 @@ type Move struct {
 	OrderTotal   *int64
 }
 
-// moveRow is a Move as the statement reads it.
+// moveRow is a Move as the statement reads it. Most of it is empty most of the
+// time and left out: reading it would cost more than the rest of a confirmation.
 type moveRow struct {
 	ID                   string          `json:"id"`
 	Version              int64           `json:"version"`
 	OrderID              string          `json:"order_id"`
 	AuthorizationID      string          `json:"authorization_id"`
-	CaptureID            *string         `json:"capture_id"`
+	CaptureID            *string         `json:"capture_id,omitempty"`
 	Event                models.Event    `json:"event"`
 	From                 models.State    `json:"from_state"`
 	To                   models.State    `json:"to_state"`
-	Annotates            bool            `json:"annotates"`
-	WasLive              bool            `json:"was_live"`
-	IsLive               bool            `json:"is_live"`
-	Actor                string          `json:"actor"`
-	Reason               string          `json:"reason"`
-	Evidence             json.RawMessage `json:"evidence"`
-	Outcome              string          `json:"outcome"`
-	Wait                 int64           `json:"wait"`
-	Defer                bool            `json:"defer"`
-	Reserved             int64           `json:"reserved"`
-	Rotate               bool            `json:"rotate"`
-	Replayed             bool            `json:"replayed"`
-	Try                  int             `json:"try"`
-	Look                 int             `json:"look"`
-	Unsent               int             `json:"unsent"`
-	UnsentProof          bool            `json:"unsent_proof"`
-	Sent                 bool            `json:"sent"`
-	Flag                 string          `json:"flag"`
-	ClearFlag            bool            `json:"clear_flag"`
-	Amount               *int64          `json:"amount"`
-	Lowered              int64           `json:"lowered"`
-	Currency             string          `json:"currency"`
-	OrderVersion         *int64          `json:"order_version"`
-	OrderTotal           *int64          `json:"order_total"`
-	GatewayTransactionID string          `json:"gateway_transaction_id"`
-	RequestID            string          `json:"request_id"`
-	Status               int             `json:"status"`
-	Message              string          `json:"message"`
-	ErrorCode            string          `json:"error_code"`
-	ErrorDetail          string          `json:"error_detail"`
-	Token                string          `json:"token"`
-	AssertedBy           string          `json:"asserted_by"`
-	HoldClose            string          `json:"hold_close"`
-	Attempt              int64           `json:"attempt"`
-	Leaves               bool            `json:"leaves"`
-	Verdict              models.Verdict  `json:"verdict"`
-	Rule                 string          `json:"rule"`
-	Action               string          `json:"action"`
-	VerdictID            *string         `json:"verdict_id"`
-	ReconciliationID     *string         `json:"reconciliation_id"`
+	Annotates            bool            `json:"annotates,omitempty"`
+	WasLive              bool            `json:"was_live,omitempty"`
+	IsLive               bool            `json:"is_live,omitempty"`
+	Actor                string          `json:"actor,omitempty"`
+	Reason               string          `json:"reason,omitempty"`
+	Evidence             json.RawMessage `json:"evidence,omitempty"`
+	Outcome              string          `json:"outcome,omitempty"`
+	Wait                 int64           `json:"wait,omitempty"`
+	Defer                bool            `json:"defer,omitempty"`
+	Reserved             int64           `json:"reserved,omitempty"`
+	Rotate               bool            `json:"rotate,omitempty"`
+	Replayed             bool            `json:"replayed,omitempty"`
+	Try                  int             `json:"try,omitempty"`
+	Look                 int             `json:"look,omitempty"`
+	Unsent               int             `json:"unsent,omitempty"`
+	UnsentProof          bool            `json:"unsent_proof,omitempty"`
+	Sent                 bool            `json:"sent,omitempty"`
+	Flag                 string          `json:"flag,omitempty"`
+	ClearFlag            bool            `json:"clear_flag,omitempty"`
+	Amount               *int64          `json:"amount,omitempty"`
+	Lowered              int64           `json:"lowered,omitempty"`
+	Currency             string          `json:"currency,omitempty"`
+	OrderVersion         *int64          `json:"order_version,omitempty"`
+	OrderTotal           *int64          `json:"order_total,omitempty"`
+	GatewayTransactionID string          `json:"gateway_transaction_id,omitempty"`
+	RequestID            string          `json:"request_id,omitempty"`
+	Status               int             `json:"status,omitempty"`
+	Message              string          `json:"message,omitempty"`
+	ErrorCode            string          `json:"error_code,omitempty"`
+	ErrorDetail          string          `json:"error_detail,omitempty"`
+	Token                string          `json:"token,omitempty"`
+	AssertedBy           string          `json:"asserted_by,omitempty"`
+	HoldClose            string          `json:"hold_close,omitempty"`
+	Attempt              int64           `json:"attempt,omitempty"`
+	Leaves               bool            `json:"leaves,omitempty"`
+	Verdict              models.Verdict  `json:"verdict,omitempty"`
+	Rule                 string          `json:"rule,omitempty"`
+	Action               string          `json:"action,omitempty"`
+	VerdictID            *string         `json:"verdict_id,omitempty"`
+	ReconciliationID     *string         `json:"reconciliation_id,omitempty"`
 }
 
 //go:embed apply.sql
@@ -245,7 +246,12 @@ func (s *Store) applyRows(ctx context.Context, tx Tx, kind models.Kind, rows []m
 		Version int64        `bun:"version"`
 		State   models.State `bun:"state"`
 	}
-	if err := s.query(ctx, tx, &done, applyStatements[kind], string(encoded)); err != nil {
+	if tx == nil {
+		err = s.pinned.query(ctx, &done, applyStatements[kind], string(encoded))
+	} else {
+		err = s.query(ctx, tx, &done, applyStatements[kind], string(encoded))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("record %d %ss: %w", len(rows), kind, err)
 	}
 	moved := make(map[string]int64, len(done))
@@ -279,7 +285,7 @@ func (m Move) row(event models.Event) (moveRow, error) {
 	r := moveRow{
 		ID: o.ID, Version: o.Version, OrderID: o.OrderID, AuthorizationID: o.AuthorizationID, CaptureID: o.CaptureID,
 		Event: event, From: o.State, To: to, Annotates: event.Annotates(), WasLive: o.State.Live(), IsLive: to.Live(),
-		Actor: clean(m.Actor), Reason: clean(m.Reason), Evidence: json.RawMessage(`{}`), Outcome: ev.Outcome.String(),
+		Actor: clean(m.Actor), Reason: clean(m.Reason), Outcome: ev.Outcome.String(),
 		Wait: d.Wait.Microseconds(), Defer: d.Defer, Reserved: o.ReservedCents, Rotate: d.RotateKey, Replayed: d.Replayed,
 		Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
 		UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
@@ -357,16 +363,13 @@ type Outcome struct {
 	Worker   string
 	// LogVerdict: the claim looked, so its comparison is kept.
 	LogVerdict bool
-	// Leaves: the claim was made for a batch, whose task does not come again. What
-	// stays open goes on as a task of its own.
-	Leaves bool
 }
 
 // Move is the outcome as a step under the claim's fence.
 func (o Outcome) Move() Move {
 	return Move{
 		Op: o.Claim.Operation, Decision: o.Decision, Evidence: o.Evidence, Actor: o.Worker, Attempt: o.Claim.Version,
-		LogVerdict: o.LogVerdict, Action: string(o.Decision.Event), Leaves: o.Leaves,
+		LogVerdict: o.LogVerdict, Action: string(o.Decision.Event), Leaves: o.Claim.InBatch,
 	}
 }
 
@@ -400,11 +403,16 @@ func (s *Store) RecordFenced(ctx context.Context, o Outcome) error {
 
 // Release gives a claim back as not sent, after wait.
 func (s *Store) Release(ctx context.Context, c Claim, worker, why string, wait time.Duration) error {
+	return s.Record(ctx, c.released(worker, why, wait))
+}
+
+// released is the outcome of a claim that made no call.
+func (c Claim) released(worker, why string, wait time.Duration) Outcome {
 	ev := models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeNotSent, Message: why}
 	d := models.Decision{Event: models.NotSent, Wait: wait, CountUnsent: true, Replayed: c.Replayed, Rule: why}
 	if c.Look { // it may have been sent by an earlier claim: still unknown
 		ev.Source = models.FromLookUp
 		d.Event = models.Lost
 	}
-	return s.Record(ctx, Outcome{Claim: c, Evidence: ev, Decision: d, Worker: worker})
+	return Outcome{Claim: c, Evidence: ev, Decision: d, Worker: worker}
 }

@@ -9,7 +9,20 @@
 -- What a later part needs is carried along, never joined again: the parts are
 -- lists without an index, and joining two of them costs the square of a batch.
 WITH m AS (
-    SELECT * FROM jsonb_to_recordset(?0::jsonb) AS m (
+    SELECT m.id, m.version, m.order_id, m.authorization_id, m.capture_id, m.event, m.from_state, m.to_state,
+           COALESCE(m.annotates, false) AS annotates, COALESCE(m.was_live, false) AS was_live, COALESCE(m.is_live, false) AS is_live,
+           COALESCE(m.actor, '') AS actor, COALESCE(m.reason, '') AS reason, COALESCE(m.evidence, '{}') AS evidence,
+           COALESCE(m.outcome, '') AS outcome, COALESCE(m.wait, 0) AS wait, COALESCE(m.defer, false) AS defer, COALESCE(m.reserved, 0) AS reserved,
+           COALESCE(m.rotate, false) AS rotate, COALESCE(m.replayed, false) AS replayed, COALESCE(m.try, 0) AS try, COALESCE(m.look, 0) AS look,
+           COALESCE(m.unsent, 0) AS unsent, COALESCE(m.unsent_proof, false) AS unsent_proof, COALESCE(m.sent, false) AS sent,
+           COALESCE(m.flag, '') AS flag, COALESCE(m.clear_flag, false) AS clear_flag, m.amount, COALESCE(m.lowered, 0) AS lowered,
+           COALESCE(m.currency, '') AS currency, m.order_version, m.order_total, COALESCE(m.gateway_transaction_id, '') AS gateway_transaction_id,
+           COALESCE(m.request_id, '') AS request_id, COALESCE(m.status, 0) AS status, COALESCE(m.message, '') AS message,
+           COALESCE(m.error_code, '') AS error_code, COALESCE(m.error_detail, '') AS error_detail, COALESCE(m.token, '') AS token,
+           COALESCE(m.asserted_by, '') AS asserted_by, COALESCE(m.hold_close, '') AS hold_close, COALESCE(m.attempt, 0) AS attempt,
+           COALESCE(m.leaves, false) AS leaves, COALESCE(m.verdict, '') AS verdict, COALESCE(m.rule, '') AS rule, COALESCE(m.action, '') AS action,
+           m.verdict_id, m.reconciliation_id
+    FROM jsonb_to_recordset(?0::jsonb) AS m (
         id uuid, version bigint, order_id uuid, authorization_id uuid, capture_id uuid,
         event text, from_state text, to_state text, annotates boolean, was_live boolean, is_live boolean,
         actor text, reason text, evidence jsonb, outcome text,

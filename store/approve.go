@@ -2,38 +2,208 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/capstan-pay/capstan/models"
 )
 
-// Approve approves an order in the caller's transaction and makes the captures
-// its payment method wants, as rows; nothing is published. It returns the
-// captures it made: approving again changes nothing and makes none, since the
-// order's row lock makes a thousand approvals at once one.
-func (s *Store) Approve(ctx context.Context, tx Tx, mode models.Mode, orderID string, now time.Time, actor string) (models.Order, []models.Operation, error) {
-	order, err := s.lockOrder(ctx, tx, mode, orderID)
+// Approval is what became of one order of [Store.ApproveAll].
+type Approval struct {
+	// OrderID is the id as it was asked for.
+	OrderID string
+	// Order is as it stands now; empty when Err says that there is none.
+	Order models.Order
+	// Operations are the captures that this approval made.
+	Operations []models.Operation
+	// Unchanged: it was approved before.
+	Unchanged bool
+	// Err is a *[Refusal], or says [ErrNotFound]; nothing was written for the
+	// order then. The other orders are not touched by it.
+	Err error
+}
+
+// Approve approves one order: see [Store.ApproveAll].
+func (s *Store) Approve(ctx context.Context, tx Tx, mode models.Mode, orderID, actor string) (models.Order, []models.Operation, error) {
+	answers, err := s.ApproveAll(ctx, tx, mode, []string{orderID}, actor)
 	if err != nil {
-		return order, nil, err
+		return models.Order{}, nil, err
 	}
-	if order.Closing() {
-		return order, nil, refuse("order_cancelled", "_approve", "the order is cancelled; make a new one")
+	return answers[0].Order, answers[0].Operations, answers[0].Err
+}
+
+// approvalsAtOnce is how many orders one statement approves: more gain nothing,
+// and would hold their locks for longer.
+const approvalsAtOnce = 1000
+
+// optimisticTries is how often orders that change under an approval are read
+// again before they are locked first.
+const optimisticTries = 3
+
+// ApproveAll approves orders and makes the captures that their payment methods
+// want, as rows; nothing is published. Each order is answered in its place, an
+// id that comes twice both times alike. An error is that of the whole call.
+//
+// One order or a thousand take two statements: one reads all that the decision
+// rests on, one writes what was decided, of those orders that are still as they
+// were read. The others are read again. So approving again changes nothing, and
+// a thousand approvals at once make one capture.
+//
+// With tx nil the second statement is a transaction of its own, one for each
+// thousand orders: if the process dies before it committed nothing happened, and
+// afterwards the captures are open work. Else both run in the caller's
+// transaction, of any isolation.
+func (s *Store) ApproveAll(ctx context.Context, tx Tx, mode models.Mode, ids []string, actor string) ([]Approval, error) {
+	done := make(map[string]Approval, len(ids))
+	open := make([]string, 0, len(ids))
+	for _, id := range ids {
+		key := strings.ToLower(id)
+		if _, twice := done[key]; twice {
+			continue
+		}
+		done[key] = Approval{Err: fmt.Errorf("order %q: %w", id, ErrNotFound)}
+		if ValidID(id) {
+			open = append(open, key)
+		}
 	}
-	if order.Status == models.OrderApproved {
-		return order, nil, nil
+	slices.Sort(open)
+	for some := range slices.Chunk(open, approvalsAtOnce) {
+		if err := s.approveSome(ctx, tx, mode, some, actor, done); err != nil {
+			return nil, err
+		}
 	}
-	if err := s.one(ctx, tx, &order, "order "+orderID,
-		`UPDATE orders AS o SET status = 'approved', approved_at = now(), updated_at = now() WHERE o.id = ? RETURNING `+s.columns(order, "o"), orderID); err != nil {
-		return order, nil, err
+	answers := make([]Approval, len(ids))
+	for i, id := range ids {
+		answers[i] = done[strings.ToLower(id)]
+		answers[i].OrderID = id
 	}
-	// The last chance of a hold may have waited for nothing but this.
-	if _, err := s.exec(ctx, tx, `UPDATE order_checks AS c SET due_at = least(c.due_at, now()) FROM payment_methods AS m
-		WHERE c.order_id = ? AND m.id = ? AND m.last_chance_seconds IS NOT NULL`, orderID, order.PaymentMethodID); err != nil {
-		return order, nil, fmt.Errorf("have the holds of order %s looked at: %w", orderID, err)
+	return answers, nil
+}
+
+func (s *Store) approveSome(ctx context.Context, tx Tx, mode models.Mode, open []string, actor string, done map[string]Approval) (err error) {
+	for range optimisticTries {
+		if open, err = s.approve(ctx, tx, mode, open, actor, done); err != nil || len(open) == 0 {
+			return err
+		}
 	}
-	made, err := s.plan(ctx, tx, &order, models.OnApproval, now, actor)
-	return order, made, err
+	return s.approveLocked(ctx, tx, mode, open, actor, done)
+}
+
+// approve reads, decides and writes once. It returns the orders that changed
+// meanwhile.
+func (s *Store) approve(ctx context.Context, tx Tx, mode models.Mode, ids []string, actor string, done map[string]Approval) ([]string, error) {
+	seen, err := s.snapshot(ctx, tx, mode, ids)
+	if err != nil {
+		return nil, err
+	}
+	var parts []*part
+	approved := make(map[string]*snapshot, len(seen))
+	for _, id := range ids {
+		snap := seen[id]
+		if snap == nil {
+			continue // not found, as it is answered already
+		}
+		p, answer := snap.approval(actor)
+		done[id] = answer
+		if p != nil {
+			parts = append(parts, p)
+			approved[id] = snap
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	orders, err := s.write(ctx, tx, models.Capture, actor, parts)
+	if tx == nil && len(parts) > 1 && broken(err) {
+		return nil, s.approveApart(ctx, mode, parts, actor, done)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("approve %d orders: %w", len(parts), err)
+	}
+	var again []string
+	for _, p := range parts {
+		id := p.order.ID
+		if !orders[id] {
+			again = append(again, id)
+			continue
+		}
+		snap := approved[id]
+		snap.order.UpdatedAt = p.at
+		done[id] = Approval{Order: snap.order, Operations: p.made}
+	}
+	return again, nil
+}
+
+// approval decides on one order. What is to be written comes as a part that
+// holds only while order and holds are as they were read.
+func (snap *snapshot) approval(actor string) (*part, Approval) {
+	o := &snap.order
+	switch {
+	case o.Closing():
+		return nil, Approval{Order: *o, Err: refuse("order_cancelled", "_approve", "the order is cancelled; make a new one")}
+	case o.Status == models.OrderApproved:
+		return nil, Approval{Order: *o, Unchanged: true}
+	}
+	o.Status, o.ApprovedAt = models.OrderApproved, &snap.at
+	p, err := partOf(o, snap.wanted(o, models.OnApproval, snap.at, actor))
+	if err != nil {
+		return nil, Approval{Order: *o, Err: err}
+	}
+	p.order.Seen, p.order.ApprovedAt, p.order.LastChance = &snap.seen, o.ApprovedAt, snap.policy.LastChanceSeconds != nil
+	p.holds = p.holds[:0]
+	for i := range snap.holds {
+		p.holds = append(p.holds, holdRow{ID: snap.holds[i].ID, OrderID: o.ID, Seen: &snap.holdSeen[i]})
+	}
+	return p, Approval{}
+}
+
+// approveLocked approves orders that others keep changing: their locks first.
+func (s *Store) approveLocked(ctx context.Context, tx Tx, mode models.Mode, ids []string, actor string, done map[string]Approval) error {
+	if tx == nil {
+		return s.InTx(ctx, func(ctx context.Context, tx Tx) error { return s.approveLocked(ctx, tx, mode, ids, actor, done) })
+	}
+	for _, lock := range []string{
+		`SELECT r.id FROM orders AS r WHERE r.id = ANY(?0::uuid[]) ORDER BY r.id FOR UPDATE`,
+		`SELECT a.id FROM authorizations AS a WHERE a.order_id = ANY(?0::uuid[]) ORDER BY a.id FOR UPDATE`,
+	} {
+		if _, err := s.exec(ctx, tx, lock, uuidArray(ids)); err != nil {
+			return fmt.Errorf("lock %d orders: %w", len(ids), err)
+		}
+	}
+	again, err := s.approve(ctx, tx, mode, ids, actor, done)
+	if err == nil && len(again) > 0 {
+		err = fmt.Errorf("approve order %s under its lock: %w", again[0], ErrStale)
+	}
+	return err
+}
+
+// broken reports whether a constraint stood against a statement: against one of
+// its orders, that is, and the others must not suffer for it.
+func broken(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "23")
+}
+
+// approveApart approves each order by itself, so that the one that the ledger's
+// constraints refuse is the only one that fails.
+func (s *Store) approveApart(ctx context.Context, mode models.Mode, parts []*part, actor string, done map[string]Approval) error {
+	for _, p := range parts {
+		one, err := s.ApproveAll(ctx, nil, mode, []string{p.order.ID}, actor)
+		switch {
+		case broken(err):
+			done[p.order.ID] = Approval{Err: err}
+		case err != nil:
+			return err
+		default:
+			done[p.order.ID] = one[0]
+		}
+	}
+	return nil
 }
 
 // Fulfill starts the delivery of an approved order and captures what the
@@ -62,161 +232,4 @@ func (s *Store) Fulfill(ctx context.Context, tx Tx, mode models.Mode, orderID st
 	}
 	made, err := s.plan(ctx, tx, &order, models.OnFulfillment, now, actor)
 	return order, made, err
-}
-
-// CaptureByHand makes a manual capture of a hold: amount, or with 0 as much as
-// hold and order allow.
-func (s *Store) CaptureByHand(ctx context.Context, tx Tx, mode models.Mode, authorizationID string, amount int64, actor string, labels models.Labels) (models.Operation, error) {
-	order, hold, err := s.lockHold(ctx, tx, mode, authorizationID)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	if order.Closing() {
-		return models.Operation{}, refuse("order_cancelled", "_capture", "the order is cancelled; its hold is voided")
-	}
-	if amount == 0 {
-		amount = min(hold.Left(), order.Left())
-	}
-	if amount <= 0 && hold.LiveOperationID == nil {
-		return models.Operation{}, refuse("nothing_left", "_capture", "the hold has %d and the order %d left: there is nothing to capture", hold.Left(), order.Left())
-	}
-	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	return s.create(ctx, tx, newOperation{
-		kind: models.Capture, order: &order, hold: &hold, account: account, cause: models.CauseManual, amount: amount, actor: actor, labels: labels,
-	})
-}
-
-// RetryFailed makes the successor of a failed operation, once: a unique index
-// on what it retries keeps two operators, or a repeated request, from moving
-// money twice. It returns what it made: nothing when there is one already.
-func (s *Store) RetryFailed(ctx context.Context, tx Tx, op models.Operation, actor string) ([]models.Operation, error) {
-	order, hold, err := s.lockHold(ctx, tx, op.Mode, op.AuthorizationID)
-	if err != nil {
-		return nil, err
-	}
-	n := newOperation{kind: op.Kind, order: &order, hold: &hold, cause: models.CauseManual, amount: op.AmountCents, actor: actor, retryOf: &op.ID}
-	if n.account, err = s.accountOf(ctx, tx, hold.PaymentGatewayID); err != nil {
-		return nil, err
-	}
-	if op.Kind == models.Refund {
-		capture, err := s.operation(ctx, tx, models.Capture, *op.CaptureID, " FOR UPDATE")
-		if err != nil {
-			return nil, err
-		}
-		n.capture = &capture
-	}
-	var there bool
-	err = s.query(ctx, tx, &there, `SELECT EXISTS (SELECT 1 FROM `+tables[op.Kind]+` WHERE retry_of = ?)`, op.ID)
-	if err != nil || there {
-		return nil, err
-	}
-	if op, err = s.operation(ctx, tx, op.Kind, op.ID, " FOR UPDATE"); err != nil {
-		return nil, err
-	}
-	if op.State != models.Failed { // a late success came between the look and this
-		return nil, refuse("not_failed", "_retry", "the %s is %s by now", op.Kind, op.State)
-	}
-	if op.Kind == models.Capture && order.Closing() {
-		return nil, refuse("order_cancelled", "_retry", "the order is cancelled; nothing more is captured for it")
-	}
-	made, err := s.create(ctx, tx, n)
-	if err != nil {
-		return nil, err
-	}
-	return []models.Operation{made}, nil
-}
-
-// VoidByHand releases a hold of which nothing was captured.
-func (s *Store) VoidByHand(ctx context.Context, tx Tx, mode models.Mode, authorizationID, actor string) (models.Operation, error) {
-	order, hold, err := s.lockHold(ctx, tx, mode, authorizationID)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	return s.createVoid(ctx, tx, &order, &hold, models.CauseManual, actor)
-}
-
-func (s *Store) createVoid(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, cause models.Cause, actor string) (models.Operation, error) {
-	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	return s.create(ctx, tx, newOperation{
-		kind: models.Void, order: order, hold: hold, account: account, cause: cause, amount: max(1, hold.Left()), actor: actor,
-	})
-}
-
-// lockHold locks a hold's order, then the hold.
-func (s *Store) lockHold(ctx context.Context, tx Tx, mode models.Mode, id string) (models.Order, models.Authorization, error) {
-	if !ValidID(id) {
-		return models.Order{}, models.Authorization{}, fmt.Errorf("authorization %q: %w", id, ErrNotFound)
-	}
-	hold, err := s.hold(ctx, tx, id, "")
-	if err != nil {
-		return models.Order{}, hold, err
-	}
-	order, err := s.lockOrder(ctx, tx, mode, hold.OrderID)
-	if err != nil {
-		return order, hold, err
-	}
-	hold, err = s.hold(ctx, tx, id, " FOR UPDATE")
-	return order, hold, err
-}
-
-// RefundByHand gives amount of a succeeded capture back; 0 means all that is left.
-func (s *Store) RefundByHand(ctx context.Context, tx Tx, mode models.Mode, captureID string, amount int64, actor string) (models.Operation, error) {
-	order, hold, capture, err := s.lockCapture(ctx, tx, mode, captureID)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	if capture.State != models.Succeeded {
-		return models.Operation{}, refuse("not_succeeded", "_refund", "the capture is %s; only a succeeded capture can be refunded", capture.State)
-	}
-	if amount == 0 {
-		amount = capture.RefundBalance()
-	}
-	if amount <= 0 {
-		return models.Operation{}, refuse("nothing_left", "_refund", "the capture has nothing left to refund")
-	}
-	return s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseManual, amount, actor)
-}
-
-func (s *Store) createRefund(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, capture *models.Operation, cause models.Cause, amount int64, actor string) (models.Operation, error) {
-	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	return s.create(ctx, tx, newOperation{
-		kind: models.Refund, order: order, hold: hold, account: account, capture: capture, cause: cause, amount: amount, actor: actor,
-	})
-}
-
-// lockCapture locks a capture's order, then its hold, then the capture.
-func (s *Store) lockCapture(ctx context.Context, tx Tx, mode models.Mode, id string) (order models.Order, hold models.Authorization, capture models.Operation, err error) {
-	if !ValidID(id) {
-		return order, hold, capture, fmt.Errorf("capture %q: %w", id, ErrNotFound)
-	}
-	if capture, err = s.operation(ctx, tx, models.Capture, id, ""); err != nil {
-		return order, hold, capture, err
-	}
-	if order, err = s.lockOrder(ctx, tx, mode, capture.OrderID); err != nil {
-		return order, hold, capture, err
-	}
-	if hold, err = s.hold(ctx, tx, capture.AuthorizationID, " FOR UPDATE"); err != nil {
-		return order, hold, capture, err
-	}
-	capture, err = s.operation(ctx, tx, models.Capture, id, " FOR UPDATE")
-	return order, hold, capture, err
-}
-
-// capturesOf reads an order's captures, oldest first.
-func (s *Store) capturesOf(ctx context.Context, tx Tx, orderID, lock string) ([]models.Operation, error) {
-	var ops []models.Operation
-	err := s.query(ctx, tx, &ops, `SELECT `+s.columns(models.Operation{}, "o")+` FROM captures AS o WHERE o.order_id = ? ORDER BY o.id`+lock, orderID)
-	if err != nil {
-		return nil, fmt.Errorf("read the captures of order %s: %w", orderID, err)
-	}
-	return ops, nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -22,7 +23,12 @@ type Invariant struct {
 const auditNames = 20
 
 // invariants are checked by SQL alone: each query returns a row per thing
-// checked, with its name and whether it is broken.
+// checked, with its name and whether it is broken. What stands in braces is put
+// in by [auditOf].
+//
+// {bases} says where the attached history of an operation begins when its first
+// steps were detached. What an anchor stands for was checked before it was
+// written; I15 folds it again.
 var invariants = []struct{ id, rule, sql string }{
 	{"I1", "no hold is asked for more than its amount", `
 		SELECT a.id::text AS name, (a.requested_cents > a.amount_cents OR a.requested_cents <> COALESCE(o.reserved, 0)) AS broken
@@ -31,7 +37,8 @@ var invariants = []struct{ id, rule, sql string }{
 		SELECT min(id::text) AS name, count(*) > 1 AS broken FROM operations GROUP BY gateway_reference`},
 	{"I3", "every approved, automatically captured order has a capture with an end and a reason", `
 		SELECT c.id::text AS name, (c.state IN ('failed', 'cancelled') AND COALESCE(c.error_code, c.message, (
-			SELECT e.reason FROM events AS e WHERE e.operation_id = c.id AND e.version = c.version), '') = '') AS broken
+			SELECT e.reason FROM events AS e WHERE e.operation_id = c.id AND e.version = c.version), (
+			SELECT 'detached' FROM history_anchors AS n WHERE n.from_id <= c.id AND c.id < n.to_id), '') = '') AS broken
 		FROM captures AS c JOIN orders AS o ON o.id = c.order_id WHERE o.approved_at IS NOT NULL AND c.cause <> 'manual'
 		UNION ALL
 		SELECT o.id || ' has no capture', NOT EXISTS (SELECT 1 FROM captures AS c WHERE c.order_id = o.id AND c.cause <> 'manual')
@@ -43,27 +50,31 @@ var invariants = []struct{ id, rule, sql string }{
 			AND EXISTS (SELECT 1 FROM authorizations AS a WHERE a.order_id = o.id AND a.closed_at IS NULL AND a.requested_cents < a.amount_cents
 				AND (a.capture_before IS NULL OR a.capture_before > now()))`},
 	{"I5", "every send has its attempt, committed before it", `
-		SELECT o.id::text AS name, o.sent_version IS NOT NULL AND NOT EXISTS (
-			SELECT 1 FROM attempts AS a WHERE a.operation_id = o.id AND a.version = o.sent_version AND a.call = 'send') AS broken
-		FROM operations AS o`},
+		SELECT o.id::text AS name, o.sent_version > COALESCE(d.version, 0) AND a.version IS NULL AS broken
+		FROM {operations} AS o
+		LEFT JOIN {attempts} AS a ON a.operation_id = o.id AND a.version = o.sent_version AND a.call = 'send'
+		LEFT JOIN {bases} AS d ON d.id = o.id`},
 	{"I6", "every history is a path of the transition table", `
-		SELECT s.operation_id || ' v' || s.version AS name, s.broken FROM (
-			SELECT operation_id, version, CASE WHEN claim THEN lag(to_state) OVER w NOT IN ('pending', 'capturing', 'submitted', 'unknown')
-			                                   ELSE from_state <> COALESCE(lag(to_state) OVER w, '') END AS broken
-			FROM (SELECT operation_id, version, from_state, to_state, false AS claim FROM events
-			      UNION ALL SELECT operation_id, version, '', 'capturing', true FROM attempts) AS h
-			WINDOW w AS (PARTITION BY operation_id ORDER BY version)) AS s`},
+		SELECT s.operation_id || ' v' || s.version AS name,
+		       CASE WHEN claim THEN COALESCE(s.before, d.state, '') NOT IN ('pending', 'capturing', 'submitted', 'unknown')
+		            ELSE from_state <> COALESCE(s.before, d.state, '') END AS broken
+		FROM (SELECT *, lag(to_state) OVER (PARTITION BY operation_id ORDER BY version) AS before
+			FROM (SELECT operation_id, version, from_state, to_state, false AS claim FROM {events}
+			      UNION ALL SELECT operation_id, version, '', 'capturing', true FROM {attempts}) AS h) AS s
+		LEFT JOIN {bases} AS d ON d.id = s.operation_id`},
 	{"I7", "a hold has at most one live capture or void, and names it", `
 		SELECT a.id::text AS name, (l.live > 1 OR l.live = 1 AND a.live_operation_id IS DISTINCT FROM l.one OR l.live = 0 AND a.live_operation_id IS NOT NULL) AS broken
 		FROM authorizations AS a CROSS JOIN LATERAL (
 			SELECT count(*) AS live, min(id::text)::uuid AS one FROM operations AS o
 			WHERE o.authorization_id = a.id AND o.kind IN ('capture', 'void') AND o.order_id = a.order_id AND o.state IN ('pending', 'capturing', 'submitted', 'unknown')) AS l`},
 	{"I9", "versions have no gap, and the last step is the row's state", `
-		SELECT o.id::text AS name, (h.n <> o.version OR h.last <> o.version OR h.state <> o.state) AS broken
-		FROM operations AS o CROSS JOIN LATERAL (
-			SELECT count(*) AS n, max(version) AS last, (array_agg(to_state ORDER BY version DESC))[1] AS state
-			FROM (SELECT version, to_state FROM events WHERE operation_id = o.id
-			      UNION ALL SELECT version, 'capturing' FROM attempts WHERE operation_id = o.id) AS s) AS h`},
+		SELECT o.id::text AS name, (COALESCE(d.version, 0) + COALESCE(h.n, 0) <> o.version
+			OR COALESCE(h.last, d.version, 0) <> o.version OR COALESCE(h.state, d.state, '') <> o.state) AS broken
+		FROM {operations} AS o
+		LEFT JOIN (SELECT operation_id, count(*) AS n, max(version) AS last, (array_agg(to_state ORDER BY version DESC))[1] AS state
+			FROM (SELECT operation_id, version, to_state FROM {events}
+			      UNION ALL SELECT operation_id, version, 'capturing' FROM {attempts}) AS s GROUP BY 1) AS h ON h.operation_id = o.id
+		LEFT JOIN {bases} AS d ON d.id = o.id`},
 	{"I10", "open work stands in the work table, and nothing else does", `
 		SELECT COALESCE(o.id, w.operation_id)::text AS name, (o.id IS NULL OR w.operation_id IS NULL) AS broken
 		FROM (SELECT id FROM operations WHERE state IN ('pending', 'capturing', 'submitted', 'unknown')) AS o
@@ -85,50 +96,81 @@ var invariants = []struct{ id, rule, sql string }{
 		FROM authorizations AS a
 		LEFT JOIN (SELECT authorization_id, sum(confirmed_cents) FILTER (WHERE state IN ('succeeded', 'reset')) AS confirmed FROM captures GROUP BY 1) AS c ON c.authorization_id = a.id
 		LEFT JOIN (SELECT authorization_id, sum(confirmed_cents) FILTER (WHERE state = 'succeeded') AS returned FROM refunds GROUP BY 1) AS f ON f.authorization_id = a.id`},
-	{"I15", "every operation's chain of hashes verifies", `
+	{"I15", "every operation's chain of hashes verifies, up to the anchor of what was detached", chain + `
+		UNION ALL
+		SELECT 'the anchor of ' || a.month, f.operations <> a.operations OR f.heads <> a.heads
+		FROM history_anchors AS a CROSS JOIN LATERAL history_fold(a.from_id, a.to_id) AS f
+		UNION ALL
+		SELECT 'the anchor of ' || a.month || ', itself', a.hash <> anchor_hash(COALESCE(lag(a.hash) OVER (ORDER BY a.number), ''), a)
+			OR a.number <> row_number() OVER (ORDER BY a.number)
+		FROM history_anchors AS a`},
+}
+
+// chain checks each step's hash, and that the operation carries the last one.
+const chain = `
 		WITH step AS (
 			SELECT operation_id, version, event, from_state, to_state, amount_cents, currency_code, actor AS who, reason || E'\x1e' || evidence::text AS what,
-			       occurred_at AS at, hash FROM events
+			       occurred_at AS at, hash FROM {events}
 			UNION ALL
-			SELECT operation_id, version, 'claimed', '', 'capturing', amount_cents, currency_code, worker, idempotency_key, claimed_at, hash FROM attempts
+			SELECT operation_id, version, 'claimed', '', 'capturing', amount_cents, currency_code, worker, idempotency_key, claimed_at, hash FROM {attempts}
 		), chain AS (
-			SELECT s.*, lag(s.hash) OVER (PARTITION BY operation_id ORDER BY version) AS prev FROM step AS s
+			SELECT s.*, lag(hash) OVER w AS prev, lead(version) OVER w IS NULL AS ends FROM step AS s WINDOW w AS (PARTITION BY operation_id ORDER BY version)
 		)
-		SELECT operation_id || ' v' || version AS name,
-		       hash <> step_hash(COALESCE(prev, ''), operation_id, version, event, from_state, to_state, amount_cents, currency_code, who, what, at) AS broken
-		FROM chain
+		SELECT operation_id || ' v' || c.version AS name,
+		       c.hash <> step_hash(COALESCE(prev, d.hash, ''), operation_id, c.version, event, from_state, to_state, amount_cents, currency_code, who, what, at) AS broken
+		FROM chain AS c LEFT JOIN {bases} AS d ON d.id = c.operation_id
 		UNION ALL
-		SELECT o.id || ' end', o.chain_hash IS DISTINCT FROM (SELECT hash FROM step WHERE operation_id = o.id ORDER BY version DESC LIMIT 1)
-		FROM operations AS o`},
+		SELECT o.id || ' end', o.chain_hash IS DISTINCT FROM COALESCE(c.hash, d.hash)
+		FROM {operations} AS o LEFT JOIN chain AS c ON c.operation_id = o.id AND c.ends LEFT JOIN {bases} AS d ON d.id = o.id`
+
+// auditOf puts tables into an invariant, by name: those of the ledger, or what
+// stands for a part of it.
+func auditOf(sql string, tables map[string]string) string {
+	for name, table := range tables {
+		sql = strings.ReplaceAll(sql, "{"+name+"}", table)
+	}
+	return sql
 }
+
+// wholeLedger is what an audit reads.
+var wholeLedger = map[string]string{"operations": "operations", "events": "events", "attempts": "attempts", "bases": "history_bases"}
 
 // Audit checks every invariant that the ledger alone can show. It reads all of
 // the ledger: run it at night, or on a copy.
 func (s *Store) Audit(ctx context.Context) ([]Invariant, error) {
 	found := make([]Invariant, 0, len(invariants))
 	for _, i := range invariants {
-		inv := Invariant{ID: i.id, Rule: i.rule, Broken: []string{}}
-		var rows []struct {
-			Checked     int64   `bun:"checked"`
-			BrokenCount int64   `bun:"broken_count"`
-			Name        *string `bun:"name"`
-		}
-		err := s.query(ctx, nil, &rows, `WITH checks AS MATERIALIZED (`+i.sql+`), total AS (
-				SELECT count(*) AS checked, count(*) FILTER (WHERE broken) AS broken_count FROM checks
-			) SELECT t.checked, t.broken_count, b.name FROM total AS t
-			LEFT JOIN LATERAL (SELECT name FROM checks WHERE broken ORDER BY name LIMIT ?) AS b ON true`, auditNames)
+		inv, err := s.checkInvariant(ctx, i.id, i.rule, auditOf(i.sql, wholeLedger))
 		if err != nil {
-			return nil, fmt.Errorf("check invariant %s: %w", i.id, err)
-		}
-		for _, r := range rows {
-			inv.Checked, inv.BrokenCount = r.Checked, r.BrokenCount
-			if r.Name != nil {
-				inv.Broken = append(inv.Broken, *r.Name)
-			}
+			return nil, err
 		}
 		found = append(found, inv)
 	}
 	return found, nil
+}
+
+// checkInvariant tries one.
+func (s *Store) checkInvariant(ctx context.Context, id, rule, sql string) (Invariant, error) {
+	inv := Invariant{ID: id, Rule: rule, Broken: []string{}}
+	var rows []struct {
+		Checked     int64   `bun:"checked"`
+		BrokenCount int64   `bun:"broken_count"`
+		Name        *string `bun:"name"`
+	}
+	err := s.query(ctx, nil, &rows, `WITH checks AS MATERIALIZED (`+sql+`), total AS (
+			SELECT count(*) AS checked, count(*) FILTER (WHERE broken) AS broken_count FROM checks
+		) SELECT t.checked, t.broken_count, b.name FROM total AS t
+		LEFT JOIN LATERAL (SELECT name FROM checks WHERE broken ORDER BY name LIMIT ?) AS b ON true`, auditNames)
+	if err != nil {
+		return inv, fmt.Errorf("check invariant %s: %w", id, err)
+	}
+	for _, r := range rows {
+		inv.Checked, inv.BrokenCount = r.Checked, r.BrokenCount
+		if r.Name != nil {
+			inv.Broken = append(inv.Broken, *r.Name)
+		}
+	}
+	return inv, nil
 }
 
 // BookEntry is one operation as our books have it, for comparing with a

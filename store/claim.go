@@ -5,10 +5,11 @@ import (
 	_ "embed"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/google/uuid"
 
 	"github.com/capstan-pay/capstan/models"
 )
@@ -40,6 +41,9 @@ type Claim struct {
 	// LeaseEnds is the lease's end by this process's monotonic clock, counted
 	// from before the claim was asked for, so never too late.
 	LeaseEnds time.Time `bun:"-"`
+	// InBatch is set by whoever claimed for a task of several captures, which does
+	// not come again for one of them: what stays open goes on as a task of its own.
+	InBatch bool `bun:"-"`
 }
 
 //go:embed claim.sql
@@ -93,8 +97,16 @@ const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amoun
        CASE o.kind WHEN 'capture' THEN a.capture_sequence WHEN 'refund' THEN a.refund_sequence ELSE a.void_sequence END AS asked,
        ?sendable AS may_send, (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, now() AS db_now`
 
-// claimStatement writes the statement for one kind. takes: from the open; else
-// from a claim that looked, to send.
+// claimStatements writes both statements of each kind: to take from the open,
+// and to send after a look.
+func (s *Store) claimStatements() map[models.Kind][2]string {
+	statements := map[models.Kind][2]string{}
+	for _, kind := range models.Kinds {
+		statements[kind] = [2]string{s.claimStatement(kind, true), s.claimStatement(kind, false)}
+	}
+	return statements
+}
+
 func (s *Store) claimStatement(kind models.Kind, takes bool) string {
 	guard, sends, looks, looked := sendGuard, "true", "false", lookedParts
 	locked, orders := `, locked AS (
@@ -154,24 +166,25 @@ func (s *Store) ClaimSend(ctx context.Context, look Outcome) (Claim, error) {
 	if len(again) == 0 {
 		return Claim{}, fmt.Errorf("%s %s: %w before it could be sent again", c.Kind, c.ID, ErrStale)
 	}
+	again[0].InBatch = c.InBatch
 	return again[0], nil
 }
 
 // claim takes from the open, or after a look to send.
 func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versions []int64, owner string, look *Outcome) ([]Claim, error) {
 	args := []any{
-		pgdialect.Array(ids), pgdialect.Array(versions), s.tempo.Lease().Microseconds(), s.tempo.Budget().Microseconds(), owner,
+		uuidArray(ids), intArray(versions), s.tempo.Lease().Microseconds(), s.tempo.Budget().Microseconds(), clean(owner),
 		(s.tempo.Lease() - s.tempo.Budget() - s.tempo.SendMargin()).Microseconds(),
 	}
 	if look != nil {
 		ev, d := look.Evidence, look.Decision
-		args = append(args, ev.Outcome.String(), ev.Status, clean(ev.ErrorCode), clean(ev.RequestID), d.Verdict, d.Rule, string(cleanEvidence(ev).JSON()))
+		args = append(args, ev.Outcome.String(), ev.Status, clean(ev.ErrorCode), clean(ev.RequestID), string(d.Verdict), d.Rule, string(cleanEvidence(ev).JSON()))
 	}
 	before := time.Now()
 	var claims []Claim
 	err := s.retry(ctx, func() error {
 		claims = nil
-		return s.query(ctx, nil, &claims, s.claimStatement(kind, look == nil), args...)
+		return s.pinned.query(ctx, &claims, s.claims[kind][count(look != nil)], args...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim %d %ss: %w", len(ids), kind, err)
@@ -180,6 +193,30 @@ func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versi
 		claims[i].LeaseEnds = before.Add(s.tempo.Lease())
 	}
 	return claims, nil
+}
+
+// uuidArray writes ids as an array literal. What is no id makes it one that no
+// row has: the caller is told that there is nothing to take.
+func uuidArray(ids []string) string {
+	valid := make([]string, len(ids))
+	for i, id := range ids {
+		if valid[i] = id; !ValidID(id) {
+			valid[i] = uuid.Nil.String()
+		}
+	}
+	return "{" + strings.Join(valid, ",") + "}"
+}
+
+// intArray writes numbers as an array literal.
+func intArray(ns []int64) string {
+	text := []byte{'{'}
+	for i, n := range ns {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, n, 10)
+	}
+	return string(append(text, '}'))
 }
 
 // retry repeats a single statement that a deadlock ended.

@@ -39,6 +39,8 @@ WITH want AS (
            o.amount_cents, o.currency_code, ?4, now(), now() + ?3 * interval '1 microsecond', o.chain_hash
     FROM taken AS o
 ), published AS (
-    UPDATE work AS w SET published_at = now() FROM taken AS o WHERE w.operation_id = o.id AND w.published_at IS NULL
+    UPDATE work AS w SET published_at = now() FROM taken AS o
+    -- Written so that the index of unpublished rows, which may be long, does not offer itself.
+    WHERE w.operation_id = o.id AND COALESCE(w.published_at, '-infinity') = '-infinity'
 )?looked
 SELECT * FROM taken

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	_ "embed"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/capstan-pay/capstan/models"
@@ -24,15 +27,118 @@ type newOperation struct {
 	retryOf *string
 }
 
-// create is the one place that makes operations: under both caps, with a
-// derived reference, its first history row and its open work. It changes order,
-// hold and capture in memory as it does in the database.
+// create makes one operation of an order that the transaction has locked. It
+// changes order, hold and capture in memory as it does in the database.
 func (s *Store) create(ctx context.Context, tx Tx, n newOperation) (models.Operation, error) {
-	if err := n.allowed(); err != nil {
+	made, err := s.createAll(ctx, tx, n.order, []newOperation{n})
+	if err != nil {
 		return models.Operation{}, err
 	}
+	return made[0], nil
+}
+
+// createAll makes operations of one kind, each of another hold of one order,
+// which the transaction has locked.
+func (s *Store) createAll(ctx context.Context, tx Tx, order *models.Order, ns []newOperation) ([]models.Operation, error) {
+	if len(ns) == 0 {
+		return nil, nil
+	}
+	p, err := partOf(order, ns)
+	if err != nil {
+		return nil, err
+	}
+	orders, err := s.write(ctx, tx, ns[0].kind, ns[0].actor, []*part{p})
+	if err != nil && len(ns) == 1 {
+		return nil, ns[0].explain(err)
+	}
+	if err == nil && !orders[order.ID] {
+		err = ErrStale
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create %d %ss of order %s: %w", len(ns), ns[0].kind, order.ID, err)
+	}
+	return p.made, nil
+}
+
+// part is what one statement does for one order: see create.sql.
+type part struct {
+	order orderRow
+	holds []holdRow
+	rows  []operationRow
+	made  []models.Operation
+	at    time.Time // of the write, by the database's clock
+}
+
+// orderRow, holdRow and operationRow are what create.sql reads.
+type orderRow struct {
+	ID         string     `json:"id"`
+	Seen       *string    `json:"seen,omitempty"`
+	ApprovedAt *time.Time `json:"approved_at,omitempty"`
+	LastChance bool       `json:"last_chance"`
+	LiveCents  int64      `json:"live_cents"`
+	Operations int        `json:"operations"`
+}
+
+type holdRow struct {
+	ID      string  `json:"id"`
+	OrderID string  `json:"order_id"`
+	Seen    *string `json:"seen,omitempty"`
+}
+
+type operationRow struct {
+	ID               string          `json:"id"`
+	Mode             models.Mode     `json:"mode"`
+	Number           string          `json:"number"`
+	OrderID          string          `json:"order_id"`
+	AuthorizationID  string          `json:"authorization_id"`
+	PaymentGatewayID string          `json:"payment_gateway_id"`
+	CaptureID        *string         `json:"capture_id,omitempty"`
+	Cause            models.Cause    `json:"cause"`
+	Sequence         int             `json:"sequence"`
+	GatewayReference string          `json:"gateway_reference"`
+	AmountCents      int64           `json:"amount_cents"`
+	CurrencyCode     string          `json:"currency_code"`
+	ReservedCents    int64           `json:"reserved_cents"`
+	OrderVersion     int64           `json:"order_version"`
+	OrderTotalCents  int64           `json:"order_total_cents"`
+	Reference        *string         `json:"reference,omitempty"`
+	ReferenceOrigin  *string         `json:"reference_origin,omitempty"`
+	Metadata         json.RawMessage `json:"metadata,omitempty"`
+	RetryOf          *string         `json:"retry_of,omitempty"`
+	DueAt            *time.Time      `json:"due_at,omitempty"`
+	Deadline         *time.Time      `json:"deadline,omitempty"`
+}
+
+// partOf is the one place that makes operations: under both caps, each with a
+// derived reference. It changes order, hold and capture in memory.
+func partOf(order *models.Order, ns []newOperation) (*part, error) {
+	p := &part{order: orderRow{ID: order.ID, Operations: len(ns)}}
+	for _, n := range ns {
+		if err := n.allowed(); err != nil {
+			return nil, err
+		}
+		op := n.operation()
+		row := operationRow{
+			ID: op.ID, Mode: op.Mode, Number: op.Number, OrderID: op.OrderID, AuthorizationID: op.AuthorizationID, PaymentGatewayID: op.PaymentGatewayID,
+			CaptureID: op.CaptureID, Cause: op.Cause, Sequence: op.Sequence, GatewayReference: op.GatewayReference, AmountCents: op.AmountCents,
+			CurrencyCode: op.CurrencyCode, ReservedCents: op.ReservedCents, OrderVersion: op.OrderVersion, OrderTotalCents: op.OrderTotalCents,
+			Reference: nullable(op.Reference), ReferenceOrigin: nullable(op.ReferenceOrigin), Metadata: n.labels.Metadata, RetryOf: op.RetryOf,
+			DueAt: op.NextAt, Deadline: n.hold.CaptureBefore,
+		}
+		if n.kind == models.Capture {
+			p.order.LiveCents += n.amount
+		}
+		p.rows, p.made = append(p.rows, row), append(p.made, op)
+		p.holds = append(p.holds, holdRow{ID: n.hold.ID, OrderID: order.ID})
+	}
+	return p, nil
+}
+
+// operation makes the row in memory. Its times and its hash are the database's.
+func (n newOperation) operation() models.Operation {
 	sequence := n.nextSequence()
 	n.order.Transactions++
+	n.order.LiveOperations++
 	op := models.Operation{
 		Kind: n.kind, ID: NewID(), Mode: n.order.Mode, Number: transactionNumber(*n.order),
 		OrderID: n.order.ID, AuthorizationID: n.hold.ID, PaymentGatewayID: n.hold.PaymentGatewayID, Cause: n.cause,
@@ -40,75 +146,121 @@ func (s *Store) create(ctx context.Context, tx Tx, n newOperation) (models.Opera
 		AmountCents: n.amount, CurrencyCode: n.hold.CurrencyCode,
 		OrderVersion: n.order.Version, OrderTotalCents: n.order.TotalAmountCents, State: models.Pending, Version: 1, Labels: n.labels, RetryOf: n.retryOf,
 	}
-	if n.kind != models.Void {
-		op.ReservedCents = n.amount
-	}
-	if n.capture != nil {
-		op.CaptureID = &n.capture.ID
-	}
+	op.Reference, op.ReferenceOrigin = clean(op.Reference), clean(op.ReferenceOrigin)
 	if len(op.Metadata) == 0 {
 		op.Metadata = []byte(`{}`)
 	}
-	var due *time.Time
 	if !n.due.IsZero() {
-		due = &n.due
+		op.NextAt = &n.due
 	}
-	captured, refunded := int64(0), int64(0)
+	if n.kind != models.Void {
+		op.ReservedCents = n.amount
+	}
 	if n.kind == models.Capture {
-		captured = n.amount
+		n.order.LiveCents += n.amount
+		n.hold.RequestedCents += n.amount
 	}
-	if n.kind == models.Refund {
-		refunded = n.amount
-	}
-	err := s.query(ctx, tx, &op, createStatement(n.kind, s.columns(op, "o")),
-		n.kind, op.ID, op.Mode, op.Number, op.OrderID, op.AuthorizationID, op.PaymentGatewayID, op.CaptureID, op.Cause, sequence,
-		op.GatewayReference, op.AmountCents, op.CurrencyCode, op.ReservedCents, op.OrderVersion, op.OrderTotalCents,
-		nullable(op.Reference), nullable(op.ReferenceOrigin), string(op.Metadata), n.actor, due, captured, refunded, n.retryOf)
-	if err != nil {
-		return models.Operation{}, n.explain(err)
-	}
-	n.order.LiveOperations++
-	n.order.LiveCents += captured
-	n.hold.RequestedCents += captured
 	if n.kind != models.Refund {
 		n.hold.LiveOperationID = &op.ID
 	}
 	if n.capture != nil {
-		n.capture.RefundRequestedCents += refunded
+		op.CaptureID = &n.capture.ID
+		n.capture.RefundRequestedCents += n.amount
 	}
-	return op, nil
+	return op
 }
 
-// createStatement writes the operation, its first step, its open work, and its
-// reservation on hold, order and capture.
-func createStatement(kind models.Kind, columns string) string {
-	holdsLive := "live_operation_id = ?1"
-	if kind == models.Refund {
-		holdsLive = "live_operation_id = live_operation_id"
+//go:embed create.sql
+var createSQL string
+
+// createParts are the places where the kinds differ: what they ask of their
+// hold, and of the capture that a refund returns.
+var createParts = map[models.Kind][2]string{
+	models.Capture: {"requested_cents = a.requested_cents + n.amount_cents, live_operation_id = n.id, capture_sequence = n.sequence", "SELECT 1 WHERE false"},
+	models.Refund: {"refund_sequence = n.sequence", `
+    UPDATE captures AS c SET refund_requested_cents = c.refund_requested_cents + n.amount_cents, updated_at = now() FROM n WHERE c.id = n.capture_id`},
+	models.Void: {"live_operation_id = n.id, void_sequence = n.sequence", "SELECT 1 WHERE false"},
+}
+
+var createStatements = func() map[models.Kind]string {
+	statements := map[models.Kind]string{}
+	for _, kind := range models.Kinds {
+		statements[kind] = strings.NewReplacer("?table", tables[kind], "?kind", string(kind), "?asked", createParts[kind][0], "?returned", createParts[kind][1]).
+			Replace(stripComments(createSQL))
 	}
-	return `WITH made AS (
-		INSERT INTO ` + tables[kind] + ` AS o (kind, id, mode, number, order_id, authorization_id, payment_gateway_id, capture_id, cause, sequence,
-			gateway_reference, amount_cents, currency_code, reserved_cents, order_version, order_total_cents, state, version, chain_hash,
-			next_at, not_before, reference, reference_origin, metadata, retry_of)
-		VALUES (?0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'pending', 1,
-			step_hash('', ?1::uuid, 1, 'created', '', 'pending', ?11, ?12, ?19, E'\x1e{}', now()), COALESCE(?20::timestamptz, now()), COALESCE(?20::timestamptz, now()), ?16, ?17, ?18, ?23)
-		RETURNING ` + columns + `
-	), born AS (
-		INSERT INTO events (operation_id, version, event, from_state, to_state, actor, amount_cents, currency_code, occurred_at, hash)
-		SELECT id, 1, 'created', '', 'pending', ?19, amount_cents, currency_code, now(), chain_hash FROM made
-	), open AS (
-		INSERT INTO work (operation_id, kind, payment_gateway_id, due_at, deadline)
-		SELECT m.id, m.kind, m.payment_gateway_id, m.next_at, a.capture_before FROM made AS m JOIN authorizations AS a ON a.id = m.authorization_id
-	), held AS (
-		UPDATE authorizations SET requested_cents = requested_cents + ?21, ` + holdsLive + `,
-			` + string(kind) + `_sequence = ` + string(kind) + `_sequence + 1, updated_at = now()
-		WHERE id = ?5
-	), ordered AS (
-		UPDATE orders SET live_cents = live_cents + ?21, live_operations = live_operations + 1, transactions = transactions + 1, updated_at = now()
-		WHERE id = ?4
-	), returned AS (
-		UPDATE captures SET refund_requested_cents = refund_requested_cents + ?22, updated_at = now() WHERE id = ?7 AND ?22 > 0
-	) SELECT * FROM made`
+	return statements
+}()
+
+// write runs create.sql: in the caller's transaction, or with tx nil as a
+// transaction of its own. It tells which orders were written, and completes
+// what was made with what the database gave it.
+func (s *Store) write(ctx context.Context, tx Tx, kind models.Kind, actor string, parts []*part) (map[string]bool, error) {
+	var orders, holds, rows []any
+	for _, p := range parts {
+		orders = append(orders, p.order)
+		for _, h := range p.holds {
+			holds = append(holds, h)
+		}
+		for _, r := range p.rows {
+			rows = append(rows, r)
+		}
+	}
+	args := make([]any, 0, 4)
+	for _, list := range [][]any{orders, holds, rows} {
+		encoded := []byte(`[]`)
+		if len(list) > 0 {
+			var err error
+			if encoded, err = json.Marshal(list); err != nil {
+				return nil, fmt.Errorf("encode %d rows: %w", len(list), err)
+			}
+		}
+		args = append(args, string(encoded))
+	}
+	var done []written
+	if err := s.atOnce(ctx, tx, &done, createStatements[kind], append(args, clean(actor))...); err != nil {
+		return nil, err
+	}
+	return complete(parts, done), nil
+}
+
+// written is a row of create.sql's answer: an order, or with a hash an operation.
+type written struct {
+	ID   string    `bun:"id"`
+	At   time.Time `bun:"at"`
+	Hash []byte    `bun:"hash"`
+}
+
+func complete(parts []*part, done []written) map[string]bool {
+	orders, hashes := make(map[string]bool, len(parts)), make(map[string][]byte, len(done))
+	var at time.Time
+	for _, d := range done {
+		if at = d.At; d.Hash == nil {
+			orders[d.ID] = true
+		} else {
+			hashes[d.ID] = d.Hash
+		}
+	}
+	for _, p := range parts {
+		p.at = at
+		for i := range p.made {
+			op := &p.made[i]
+			op.ChainHash, op.CreatedAt, op.UpdatedAt = hashes[op.ID], at, at
+			if op.NextAt == nil {
+				op.NextAt = &at
+			}
+			op.NotBefore = *op.NextAt
+		}
+	}
+	return orders
+}
+
+// atOnce runs a statement that is a transaction by itself: on connections with
+// pinned plans, or in the caller's transaction.
+func (s *Store) atOnce(ctx context.Context, tx Tx, dest any, sql string, args ...any) error {
+	if tx != nil {
+		return s.query(ctx, tx, dest, sql, args...)
+	}
+	return s.retry(ctx, func() error { return s.approving.query(ctx, dest, sql, args...) })
 }
 
 func transactionNumber(o models.Order) string {

@@ -12,6 +12,7 @@
 //   - work.go: open work for the relay and the sweep; review.go: orders to look at again;
 //   - inbox.go and deliveries.go: webhooks in and out;
 //   - read.go, list.go: what pages and programs list; attach.go: what clients attach;
+//   - partitions.go and retention.go: months of history, and how old ones leave;
 //   - audit.go: the invariants; unavailable.go: which errors mean "come again".
 //
 // Rows are locked in one order: order, authorization, capture, other

@@ -19,7 +19,7 @@ func (s *Store) ChangeTotal(ctx context.Context, tx Tx, mode models.Mode, orderI
 	if order.Closing() {
 		return order, refuse("order_cancelled", "total_amount_cents", "the order is cancelled; its total stays")
 	}
-	if _, err := s.holds(ctx, tx, orderID); err != nil { // locks, in order
+	if err := s.lockHolds(ctx, tx, orderID); err != nil {
 		return order, err
 	}
 	captures, err := s.capturesOf(ctx, tx, orderID, " FOR UPDATE")
@@ -131,7 +131,7 @@ func (s *Store) CancelOrder(ctx context.Context, tx Tx, mode models.Mode, orderI
 	if err != nil || order.Closing() {
 		return order, err
 	}
-	if _, err := s.holds(ctx, tx, orderID); err != nil { // locks, in order
+	if err := s.lockHolds(ctx, tx, orderID); err != nil {
 		return order, err
 	}
 	captures, err := s.capturesOf(ctx, tx, orderID, " FOR UPDATE")

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -168,11 +169,15 @@ func TestHistoryIsAppendOnly(t *testing.T) {
 	if len(kept) < 13 {
 		t.Fatalf("only %v", kept)
 	}
+	ahead := regexp.MustCompile(`_(default|\d{4}_\d{2})$`) // partitions of history that wait for their month
 	for _, table := range kept {
-		if read[int](t, b, `SELECT count(*) FROM `+table) == 0 {
-			t.Errorf("%s is empty: nothing is tried on it", table)
-		}
 		statements := []string{"DELETE FROM " + table, "TRUNCATE " + table, "TRUNCATE " + table + " CASCADE"}
+		if read[int](t, b, `SELECT count(*) FROM `+table) == 0 {
+			if !ahead.MatchString(table) {
+				t.Errorf("%s is empty: nothing is tried on it", table)
+			}
+			statements = statements[1:]
+		}
 		if slices.Contains(facts, table) {
 			column := map[string]string{"events": "actor", "attempts": "worker", "attempt_results": "outcome", "verdicts": "actor"}[table]
 			statements = append(statements, fmt.Sprintf("UPDATE %s SET %s = 'nobody'", table, column))

@@ -56,7 +56,7 @@ func (b bench) orders(t tester) []string {
 	return column[string](t, b, `SELECT id FROM orders WHERE NOT $1 OR payment_method_id = $2 ORDER BY id`, b.shared, b.method.ID)
 }
 
-func openSQL(t *testing.T, url string) *sql.DB {
+func openSQL(t testing.TB, url string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", url)
 	if err != nil {
@@ -228,7 +228,7 @@ func (b bench) register(a models.Authorization) (hold models.Authorization, made
 
 func (b bench) approveOrder(orderID string) (made []models.Operation, err error) {
 	err = b.in(func(ctx context.Context, tx store.Tx) (err error) {
-		_, made, err = b.Approve(ctx, tx, models.Test, orderID, time.Now(), "test")
+		_, made, err = b.Approve(ctx, tx, models.Test, orderID, "test")
 		return err
 	})
 	return made, err

@@ -51,6 +51,9 @@ func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w; nothing of the failed step was kept, run it again after mending the cause", err)
 	}
+	if err := s.firstPartitions(ctx, db); err != nil {
+		return nil, err
+	}
 	var names []string
 	for _, a := range group.Migrations {
 		names = append(names, a.Name+"_"+a.Comment)

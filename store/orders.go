@@ -131,34 +131,12 @@ func (s *Store) lockOrder(ctx context.Context, tx Tx, mode models.Mode, id strin
 	return s.order(ctx, tx, mode, id, " FOR UPDATE")
 }
 
-// holds reads an order's holds under their locks, oldest first, each with the
-// automatic causes it was captured for.
-func (s *Store) holds(ctx context.Context, tx Tx, orderID string) ([]models.Hold, error) {
-	var auths []models.Authorization
-	err := s.query(ctx, tx, &auths, `SELECT `+s.columns(models.Authorization{}, "a")+` FROM authorizations AS a WHERE a.order_id = ? ORDER BY a.id FOR UPDATE`, orderID)
-	if err != nil {
-		return nil, fmt.Errorf("read the authorizations of order %s: %w", orderID, err)
+// lockHolds locks an order's holds, after the order.
+func (s *Store) lockHolds(ctx context.Context, tx Tx, orderID string) error {
+	if _, err := s.exec(ctx, tx, `SELECT a.id FROM authorizations AS a WHERE a.order_id = ? ORDER BY a.id FOR UPDATE`, orderID); err != nil {
+		return fmt.Errorf("lock the authorizations of order %s: %w", orderID, err)
 	}
-	if len(auths) == 0 {
-		return nil, nil
-	}
-	var causes []struct {
-		AuthorizationID string       `bun:"authorization_id"`
-		Cause           models.Cause `bun:"cause"`
-	}
-	if err := s.query(ctx, tx, &causes, `SELECT authorization_id, cause FROM captures WHERE order_id = ? AND cause <> 'manual'`, orderID); err != nil {
-		return nil, fmt.Errorf("read the causes of order %s: %w", orderID, err)
-	}
-	holds := make([]models.Hold, len(auths))
-	for i, a := range auths {
-		holds[i].Authorization = a
-		for _, c := range causes {
-			if c.AuthorizationID == a.ID {
-				holds[i].Causes = append(holds[i].Causes, c.Cause)
-			}
-		}
-	}
-	return holds, nil
+	return nil
 }
 
 // RegisterHold stores a hold that was made at the gateway, and captures what
@@ -230,48 +208,25 @@ func (s *Store) insertHold(ctx context.Context, tx Tx, order models.Order, a mod
 	return a, nil
 }
 
-// plan makes the captures that the order's payment method wants on an occasion.
+// plan makes the captures that the payment method wants of an order on an
+// occasion. The transaction has locked the order, and with it whatever the
+// decision rests on.
 func (s *Store) plan(ctx context.Context, tx Tx, order *models.Order, on models.Occasion, now time.Time, actor string) ([]models.Operation, error) {
-	holds, err := s.holds(ctx, tx, order.ID)
-	if err != nil || len(holds) == 0 {
-		return nil, err
-	}
-	method, err := s.methodOf(ctx, tx, *order)
+	seen, err := s.snapshot(ctx, tx, order.Mode, []string{order.ID})
 	if err != nil {
 		return nil, err
 	}
-	var made []models.Operation
-	for _, w := range models.Plan(method.Policy, *order, holds, on, now) {
-		for i := range holds {
-			if holds[i].ID != w.AuthorizationID {
-				continue
-			}
-			op, err := s.createCapture(ctx, tx, order, &holds[i].Authorization, w.Cause, w.AmountCents, w.DueAt, now, actor)
-			if err != nil {
-				return nil, err
-			}
-			made = append(made, op)
-		}
+	snap := seen[order.ID]
+	if snap == nil {
+		return nil, fmt.Errorf("order %s: %w", order.ID, ErrNotFound)
 	}
-	return made, nil
+	return s.createAll(ctx, tx, order, snap.wanted(order, on, now, actor))
 }
 
 func (s *Store) methodOf(ctx context.Context, tx Tx, o models.Order) (models.PaymentMethod, error) {
 	var m models.PaymentMethod
 	err := s.one(ctx, tx, &m, "payment method "+o.PaymentMethodID, `SELECT `+s.columns(m, "m")+` FROM payment_methods AS m WHERE m.id = ?`, o.PaymentMethodID)
 	return m, err
-}
-
-func (s *Store) createCapture(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, cause models.Cause, amount int64, due, now time.Time, actor string) (models.Operation, error) {
-	account, err := s.accountOf(ctx, tx, hold.PaymentGatewayID)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	n := newOperation{kind: models.Capture, order: order, hold: hold, account: account, cause: cause, amount: amount, actor: actor}
-	if due.After(now) {
-		n.due = due
-	}
-	return s.create(ctx, tx, n)
 }
 
 // accountOf returns the slug of an account: part of every derived reference.

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
@@ -23,9 +22,15 @@ type Tx = bun.IConn
 // Store is the ledger. It is safe for concurrent use.
 type Store struct {
 	db     *bun.DB
-	config *pgx.ConnConfig
-	tempo  models.Tempo
-	onMove func(Moved)
+	pinned *pinned
+	// approving is apart from pinned: who approves may wait for a shop that holds
+	// an order's lock, and no claim or outcome is to wait behind that.
+	approving *pinned
+	claims    map[models.Kind][2]string
+	snapshots string
+	config    *pgx.ConnConfig
+	tempo     models.Tempo
+	onMove    func(Moved)
 }
 
 // Moved is told for every step that an operation made, for logs and metrics.
@@ -70,7 +75,8 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	cfg.RuntimeParams["standard_conforming_strings"] = "on" // bun's quoting relies on it
 	cfg.RuntimeParams["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
-	pool := stdlib.OpenDB(*cfg)
+	cfg.RuntimeParams["jit"] = "off" // these statements are short
+	pool := connect(cfg)
 	conns := o.MaxConns
 	if conns == 0 {
 		conns = 16
@@ -78,12 +84,13 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s := &Store{db: bun.NewDB(pool, pgdialect.New()), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
+	s := &Store{db: bun.NewDB(pool, pgdialect.New()), pinned: newPinned(cfg), approving: newPinned(cfg), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
+	s.claims, s.snapshots = s.claimStatements(), s.snapshotStatement()
 	if s.onMove == nil {
 		s.onMove = func(Moved) {}
 	}
 	if err := s.Ping(ctx); err != nil {
-		_ = pool.Close()
+		_ = s.Close()
 		return nil, fmt.Errorf("connect to Postgres at %s:%d: %w; check DATABASE_URL and that the server runs", cfg.Host, cfg.Port, err)
 	}
 	return s, nil
@@ -112,7 +119,9 @@ func (s *Store) Now(ctx context.Context, tx Tx) (time.Time, error) {
 }
 
 // Close ends all connections.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	return errors.Join(s.db.Close(), s.pinned.close(), s.approving.close())
+}
 
 // Tempo returns the deadlines the store writes by.
 func (s *Store) Tempo() models.Tempo { return s.tempo }

@@ -28,7 +28,7 @@ func openAt(t *testing.T, url string, tempo models.Tempo) *store.Store {
 	return s
 }
 
-func migrated(t *testing.T) string {
+func migrated(t testing.TB) string {
 	t.Helper()
 	return devstacktest.NewDatabase(t, func(ctx context.Context, url string) error {
 		s, err := store.Open(ctx, url, store.Options{})
@@ -48,7 +48,7 @@ type shop struct {
 	method  models.PaymentMethod
 }
 
-func newShop(t *testing.T, s *store.Store, p models.Policy) shop {
+func newShop(t testing.TB, s *store.Store, p models.Policy) shop {
 	t.Helper()
 	g, err := s.EnsureGateway(t.Context(), "stripe", "stripe", models.Test)
 	if err != nil {
@@ -94,7 +94,7 @@ func (s shop) approve(t *testing.T, orderID string) []models.Operation {
 	t.Helper()
 	var made []models.Operation
 	err := s.InTx(t.Context(), func(ctx context.Context, tx store.Tx) (err error) {
-		_, made, err = s.Approve(ctx, tx, models.Test, orderID, time.Now(), "test")
+		_, made, err = s.Approve(ctx, tx, models.Test, orderID, "test")
 		return err
 	})
 	if err != nil {

@@ -88,7 +88,7 @@ func (s *Store) RunSweep(ctx context.Context, sw Sweep) (SweepReport, error) {
 	if _, err := s.exec(ctx, nil, `INSERT INTO reconciliations (id, source) VALUES (?, ?)`, report.ID, sw.Source); err != nil {
 		return report, fmt.Errorf("begin a reconciliation: %w", err)
 	}
-	err = errors.Join(s.republish(ctx, sw, &report), s.redeliver(ctx), s.reviewDue(ctx, sw, &report))
+	err = errors.Join(s.republish(ctx, sw, &report), s.redeliver(ctx), s.reviewDue(ctx, sw, &report), s.tendPartitions(ctx))
 	return report, errors.Join(err, s.endSweep(ctx, sw, report))
 }
 
@@ -135,7 +135,7 @@ func (s *Store) republish(ctx context.Context, sw Sweep, report *SweepReport) er
 		err := s.query(ctx, nil, &found, `WITH late AS (
 				SELECT o.id, o.kind, o.order_id, o.state, o.version, w.due_at `+overdue+` FOR UPDATE OF w SKIP LOCKED
 			), again AS (
-				UPDATE work AS w SET generation = w.generation + 1, published_at = NULL FROM late WHERE w.operation_id = late.id RETURNING w.generation
+				UPDATE work AS w SET alone = true, generation = w.generation + 1, published_at = NULL FROM late WHERE w.operation_id = late.id RETURNING w.generation
 			), said AS (
 				INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours)
 				SELECT gen_random_uuid(), ?3, late.id, late.kind, late.order_id, 'republish', ?4 || late.state, 'published', late.state, ?5,

@@ -132,7 +132,7 @@ func TestModesAreApart(t *testing.T) {
 		"authorization": func() error { _, err := b.Authorization(ctx, models.Live, op.AuthorizationID); return err }(),
 		"method":        func() error { _, err := b.PaymentMethod(ctx, models.Live, b.method.ID); return err }(),
 		"approval": tx(func(ctx context.Context, tx store.Tx) error {
-			_, _, err := b.Approve(ctx, tx, models.Live, o.ID, time.Now(), "test")
+			_, _, err := b.Approve(ctx, tx, models.Live, o.ID, "test")
 			return err
 		}),
 		"cancel": tx(func(ctx context.Context, tx store.Tx) error {

@@ -68,14 +68,37 @@ func (s *Store) MarkPublished(ctx context.Context, ps []Publication) error {
 	for i, p := range ps {
 		ids[i], generations[i] = p.ID, int64(p.Generation)
 	}
-	sql := `UPDATE work AS w SET published_at = now() FROM unnest(?::uuid[], ?::bigint[]) AS p (id, generation)
-		WHERE w.operation_id = p.id AND w.generation = p.generation AND w.published_at IS NULL`
+	// A row that somebody works on right now is left out: its claim notes it, and
+	// waiting for many of them in another order than theirs would be a deadlock.
+	sql := `UPDATE work AS w SET published_at = now() FROM (
+			SELECT q.operation_id FROM unnest(?::uuid[], ?::bigint[]) AS p (id, generation)
+			JOIN work AS q ON q.operation_id = p.id AND q.generation = p.generation
+			WHERE q.published_at IS NULL FOR UPDATE OF q SKIP LOCKED
+		) AS free WHERE w.operation_id = free.operation_id`
 	if ps[0].Kind == DeliveryKind {
 		sql = `UPDATE deliveries AS d SET published_at = now() FROM unnest(?::uuid[], ?::bigint[]) AS p (id, generation)
 		WHERE d.id = p.id AND d.generation = p.generation AND d.published_at IS NULL`
 	}
 	if _, err := s.exec(ctx, nil, sql, pgdialect.Array(ids), pgdialect.Array(generations)); err != nil {
 		return fmt.Errorf("mark %d tasks published: %w", len(ps), err)
+	}
+	return nil
+}
+
+// Unbundle lets those of ids that are still open leave their batch: each is
+// published anew as a task of its own, which finds out why it was not claimed.
+// Doing it twice does nothing.
+func (s *Store) Unbundle(ctx context.Context, ids []string) error {
+	// Locked in the order in which claims and outcomes lock them, whatever the plan.
+	err := s.retry(ctx, func() error {
+		_, err := s.exec(ctx, nil, `UPDATE work AS w SET alone = true, generation = w.generation + 1, published_at = NULL FROM (
+			SELECT q.operation_id FROM unnest(?::uuid[]) AS b (id) JOIN work AS q ON q.operation_id = b.id
+			WHERE NOT q.alone ORDER BY q.operation_id FOR UPDATE OF q
+		) AS b WHERE w.operation_id = b.operation_id`, uuidArray(ids))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("let %d captures leave their batch: %w", len(ids), err)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 // The task types.
 const (
 	CaptureRun     = "capture:run"
+	CapturesRun    = "captures:run" // many captures in one task
 	RefundRun      = "refund:run"
 	VoidRun        = "void:run"
 	ReconcileSweep = "reconcile:sweep"
@@ -37,7 +38,7 @@ func Queues() map[string]int {
 }
 
 var queueOf = map[string]string{
-	CaptureRun: Captures, RefundRun: Returns, VoidRun: Returns, ReconcileSweep: Housekeeping, WebhookDeliver: Webhooks,
+	CaptureRun: Captures, CapturesRun: Captures, RefundRun: Returns, VoidRun: Returns, ReconcileSweep: Housekeeping, WebhookDeliver: Webhooks,
 }
 
 // maxRetry is out of reach on purpose: the budget of an operation lives in its
@@ -62,25 +63,42 @@ var ErrPayload = errors.New("unreadable task payload")
 // Parse reads a payload, strictly.
 func Parse(raw []byte) (Payload, error) {
 	var p Payload
-	if len(raw) > maxPayload {
-		return p, fmt.Errorf("%w: %d bytes, at most %d", ErrPayload, len(raw), maxPayload)
+	if err := decode(raw, maxPayload, &p); err != nil {
+		return p, err
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
-		return p, fmt.Errorf("%w: %w", ErrPayload, err)
+	if err := known(p.Version); err != nil {
+		return p, err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return p, fmt.Errorf("%w: more than one document", ErrPayload)
-	}
-	if p.Version != version {
-		return p, fmt.Errorf("%w: schema version %d, this worker knows %d; upgrade it and run the task again", ErrPayload, p.Version, version)
-	}
-	if len(p.ID) != 36 || uuid.Validate(p.ID) != nil {
+	if !isID(p.ID) {
 		return p, fmt.Errorf("%w: the id is no UUID", ErrPayload)
 	}
 	return p, nil
 }
+
+// decode reads one JSON document of at most limit bytes, and nothing beside it.
+func decode(raw []byte, limit int, into any) error {
+	if len(raw) > limit {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrPayload, len(raw), limit)
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%w: %w", ErrPayload, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: more than one document", ErrPayload)
+	}
+	return nil
+}
+
+func known(v int) error {
+	if v != version {
+		return fmt.Errorf("%w: schema version %d, this worker knows %d; upgrade it and run the task again", ErrPayload, v, version)
+	}
+	return nil
+}
+
+func isID(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil }
 
 // New makes the task of one operation or delivery. Its name carries the
 // generation: an archived or orphaned task blocks its name for ever. delay

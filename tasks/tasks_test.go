@@ -203,6 +203,52 @@ func TestAnnounce(t *testing.T) {
 	}
 }
 
+// TestHints: what a publisher reads of what workers told.
+func TestHints(t *testing.T) {
+	r, _, _ := connect(t)
+	read := func() map[string]int {
+		t.Helper()
+		room, err := tasks.ReadRoom(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return room
+	}
+	if got := read(); len(got) != 0 {
+		t.Errorf("room %v before anyone told", got)
+	}
+	if err := tasks.TellRoom(t.Context(), r, nil); err != nil {
+		t.Errorf("tell nothing: %v", err)
+	}
+	if err := tasks.TellRoom(t.Context(), r, map[string]int{"a": 25, "slow": 0, "fast": 100_000}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tasks.TellRoom(t.Context(), r, map[string]int{"b": 7, "a": 30}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.HSet(t.Context(), tasks.Room, "garbage", "x", "negative", "-3", "zero", "0", "huge", "99999", "float", "1.5", "endless", "99999999999999999999999").Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"a": 30, "b": 7, "slow": 1, "fast": tasks.MaxBatch, "huge": tasks.MaxBatch}
+	if got := read(); !maps.Equal(got, want) {
+		t.Errorf("room %v, want %v", got, want)
+	}
+	if ttl, err := r.PTTL(t.Context(), tasks.Room).Result(); err != nil || ttl <= 0 || ttl > time.Minute {
+		t.Errorf("the room is forgotten in %v, %v; want within a minute", ttl, err)
+	}
+	bell := r.Subscribe(t.Context(), tasks.Bell)
+	defer bell.Close()
+	if _, err := bell.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tasks.Ring(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := bell.ReceiveMessage(t.Context()); err != nil || m.Channel != tasks.Bell {
+		t.Errorf("heard %+v, %v", m, err)
+	}
+}
+
 // TestTypeOf: each kind has its own type, and every type its queue.
 func TestTypeOf(t *testing.T) {
 	seen := map[string]string{}

@@ -18,15 +18,20 @@ import (
 // breakAfter is how many calls in a row must go unanswered to open the breaker.
 const breakAfter = 10
 
+// defaultCalls is how many calls to one account are under way at most.
+const defaultCalls = 256
+
 // account is one gateway account as this process uses it: adapter, circuit
-// breaker and pace. A breaker that is open, like a limit that is reached, defers:
-// it never fails a capture.
+// breaker, pace and room. A breaker that is open, like a limit that is reached,
+// defers: it never fails a capture.
 type account struct {
 	slug    string
 	gateway gateway.Gateway
 	caps    gateway.Capabilities
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	limiter *rate.Limiter
+	slots   chan struct{} // a token for each call under way
+	room    *room
 	store   *store.Store
 	tempo   models.Tempo
 	log     *slog.Logger
@@ -35,15 +40,16 @@ type account struct {
 	notBefore time.Time // set by the gateway's own throttling
 }
 
-func newAccount(slug string, g gateway.Gateway, perSecond float64, s *store.Store, log *slog.Logger) *account {
-	limit := rate.Inf
-	if perSecond > 0 {
-		limit = rate.Limit(perSecond)
+func newAccount(slug string, g gateway.Gateway, c RunnerConfig) *account {
+	limit, tempo := rate.Inf, c.Store.Tempo()
+	if c.RatePerSecond > 0 {
+		limit = rate.Limit(c.RatePerSecond)
 	}
 	return &account{
-		slug: slug, gateway: g, caps: g.Capabilities(), limiter: rate.NewLimiter(limit, max(1, int(perSecond))), store: s, tempo: s.Tempo(), log: log,
+		slug: slug, gateway: g, caps: g.Capabilities(), limiter: rate.NewLimiter(limit, max(1, int(c.RatePerSecond))), store: c.Store, tempo: tempo, log: c.Log,
+		slots: make(chan struct{}, c.CallsAtOnce), room: newRoom(c.CallsAtOnce, c.RatePerSecond, tempo),
 		breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-			Name: slug, Timeout: s.Tempo().Of(time.Minute), ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
+			Name: slug, Timeout: tempo.Of(time.Minute), ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		}),
 	}
 }
@@ -51,17 +57,72 @@ func newAccount(slug string, g gateway.Gateway, perSecond float64, s *store.Stor
 // errUnanswered counts against the breaker: the gateway did not answer.
 var errUnanswered = errors.New("unanswered")
 
-// admit says whether a call may be made now; else how long to wait, and why.
-func (a *account) admit(ctx context.Context) (wait time.Duration, why string) {
+// broken says why no call may be made at all. A breaker that is half open tries
+// the gateway first.
+func (a *account) broken(ctx context.Context) (why string) {
 	switch a.breaker.State() {
 	case gobreaker.StateOpen:
-		return a.tempo.Of(30 * time.Second), "the gateway does not answer: its circuit breaker is open"
+		return "the gateway does not answer: its circuit breaker is open"
 	case gobreaker.StateHalfOpen:
 		if err := a.halfOpen(ctx); err != nil {
-			return a.tempo.Of(30 * time.Second), "the gateway does not answer: its circuit breaker is half open"
+			return "the gateway does not answer: its circuit breaker is half open"
 		}
 	}
-	return a.pace()
+	return ""
+}
+
+// enter waits for a place among the account's calls and for its pace, until a
+// moment at most, and returns how to leave again, which may be called twice. Else
+// it says how long to wait and why.
+func (a *account) enter(ctx context.Context, until time.Time) (leave func(), wait time.Duration, why string) {
+	select {
+	case a.slots <- struct{}{}:
+	default:
+		if !a.await(ctx, until) {
+			return nil, 0, "the account has as many calls under way as it may"
+		}
+	}
+	leave = sync.OnceFunc(func() { <-a.slots })
+	if why = a.broken(ctx); why != "" {
+		leave()
+		return nil, a.tempo.Of(30 * time.Second), why
+	}
+	for {
+		wait, why = a.pace()
+		if why == "" {
+			return leave, 0, ""
+		}
+		if time.Now().Add(wait).After(until) || !pause(ctx, wait) {
+			leave()
+			return nil, wait, why
+		}
+	}
+}
+
+// await takes a place among the account's calls, and reports false when it came
+// too late.
+func (a *account) await(ctx context.Context, until time.Time) bool {
+	late := time.NewTimer(time.Until(until))
+	defer late.Stop()
+	select {
+	case a.slots <- struct{}{}:
+		return true
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// pause waits, and reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // pace says how long the account's own rhythm wants a call to wait, and why.
@@ -122,7 +183,11 @@ func (a *account) call(ctx context.Context, r gateway.Request) models.Evidence {
 
 // lookUp asks what became of it. Where the breaker is open, or the account's
 // pace does not allow it, nothing is asked, and nothing is known.
-func (a *account) lookUp(ctx context.Context, r gateway.Request) models.Evidence {
+func (a *account) lookUp(ctx context.Context, r gateway.Request, until time.Time) models.Evidence {
+	if !a.await(ctx, until) {
+		return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNotSent, Message: "the account has as many calls under way as it may"}
+	}
+	defer func() { <-a.slots }()
 	if a.breaker.State() == gobreaker.StateHalfOpen {
 		if err := a.halfOpen(ctx); err != nil {
 			return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNotSent, Message: "the gateway does not answer: its circuit breaker is half open"}
@@ -146,7 +211,9 @@ func (a *account) guarded(fn func() models.Evidence) models.Evidence {
 	if err != nil {
 		return models.Evidence{Outcome: models.OutcomeNotSent, Message: "the gateway does not answer: its circuit breaker is open"}
 	}
+	began := time.Now()
 	ev := fn()
+	a.room.observe(time.Since(began))
 	if ev.Status == 0 && (ev.Outcome == models.OutcomeLost || ev.Outcome == models.OutcomeNotSent) || ev.Status >= 500 {
 		done(errUnanswered)
 	} else {

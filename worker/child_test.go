@@ -78,7 +78,7 @@ func serveChild(o orders) error {
 		},
 	})
 	server := worker.NewServer(worker.Config{
-		Runner: runner, Redis: redis.NewClient(options), Concurrency: 2, SweepEvery: sweepEvery, CancelAfter: time.Second, PollEvery: pollEvery,
+		Runner: runner, Redis: redis.NewClient(options), Connect: func() redis.UniversalClient { return redis.NewClient(options) }, Concurrency: 2, SweepEvery: sweepEvery, CancelAfter: time.Second, PollEvery: pollEvery,
 		Deliverer: worker.NewDeliverer(s, nil, time.Now), Metrics: worker.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Log: log,
 	})
 	if err := server.Start(ctx); err != nil {

@@ -5,7 +5,9 @@
 // each step what a crash there means. The rest stands around it:
 //
 //   - account.go: one gateway account: its adapter, breaker and pace;
-//   - server.go: Asynq's server, retries and shutdown;
+//   - server.go: Asynq's servers and shutdown; retry.go: when a task comes again;
+//   - doorbell.go: how idle servers sleep, and who wakes them;
+//   - room.go: how large a batch may be, going by how long calls take;
 //   - forward.go: the operator's look;
 //   - sweep.go: the scheduled reconciliation;
 //   - deliver.go: outgoing webhooks;

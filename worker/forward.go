@@ -101,7 +101,7 @@ func (r *Runner) forwardEnded(ctx context.Context, op models.Operation, actor, r
 	}
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
-	ev := a.lookUp(call, request(c))
+	ev := a.lookUp(call, request(c), time.Now().Add(patience))
 	if facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors); ev.Outcome == models.OutcomeNone && !facts.NoneConclusive {
 		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Event: models.Lost, Wait: facts.NoneSettlesIn, Rule: "not there yet; a call may still land"})
 	}
@@ -161,7 +161,7 @@ func (r *Runner) Inspect(ctx context.Context, mode models.Mode, kind models.Kind
 	}
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
-	ev := a.lookUp(call, request(c))
+	ev := a.lookUp(call, request(c), time.Now().Add(patience))
 	facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors)
 	facts.Fenced = op.State.Live()
 	if facts.Fenced {

@@ -163,6 +163,14 @@ func openRedis(t testing.TB, url string) redis.UniversalClient {
 	return c
 }
 
+// another opens further clients of the Redis that r is connected to.
+func another(r redis.UniversalClient) func() redis.UniversalClient {
+	return func() redis.UniversalClient {
+		options := *r.(*redis.Client).Options()
+		return redis.NewClient(&options)
+	}
+}
+
 func newAdapter(base string, at models.Tempo, log *slog.Logger) *stripe.Adapter {
 	return stripe.New(stripe.Config{Account: account, SecretKey: "sk_test_key", BaseURL: base, Timeout: at.Budget(), Log: log})
 }
@@ -175,6 +183,7 @@ type staff struct {
 	wrap      func(worker.Ledger) worker.Ledger
 	perSecond float64
 	tasks     int
+	servers   int // Asynq servers; 0 is two
 	secrets   map[string]gateway.Secret
 	noRelay   bool
 	sweep     time.Duration
@@ -206,11 +215,14 @@ func (w *world) server(t testing.TB, s staff, r redis.UniversalClient) *worker.S
 	if s.tasks == 0 {
 		s.tasks = 8
 	}
+	if s.servers == 0 {
+		s.servers = 2
+	}
 	if s.sweep == 0 {
 		s.sweep = sweepEvery
 	}
 	return worker.NewServer(worker.Config{
-		Runner: runner, Redis: r, Concurrency: s.tasks, SweepEvery: s.sweep, CancelAfter: w.cancelAfter, PollEvery: pollEvery,
+		Runner: runner, Redis: r, Connect: another(r), Concurrency: s.tasks, Servers: s.servers, SweepEvery: s.sweep, CancelAfter: w.cancelAfter, PollEvery: pollEvery,
 		Deliverer: worker.NewDeliverer(w.store, s.secrets, time.Now),
 		Metrics:   worker.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Log: w.log,
 	})

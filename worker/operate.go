@@ -12,12 +12,13 @@ import (
 	"github.com/capstan-pay/capstan/store"
 )
 
-// ledger is the part of store.Store that an operation needs. Tests wrap the
-// real store in it to lose answers.
+// ledger is the part of the store that an operation needs: a store.Committer.
+// Tests wrap the real one to lose answers.
 type ledger interface {
 	ClaimAll(ctx context.Context, kind models.Kind, ids []string, owner string) ([]store.Claim, error)
 	ClaimSend(ctx context.Context, look store.Outcome) (store.Claim, error)
 	WhyNot(ctx context.Context, kind models.Kind, id, worker string) error
+	Unbundle(ctx context.Context, ids []string) error
 	Record(ctx context.Context, o store.Outcome) error
 	Release(ctx context.Context, c store.Claim, worker, why string, wait time.Duration) error
 }
@@ -34,9 +35,10 @@ const (
 	StepRecorded Step = "recorded" // the outcome is committed, the task is not acknowledged
 )
 
-// Runner works single operations. It is safe for concurrent use.
+// Runner works operations, one by one and in batches. It is safe for concurrent use.
 type Runner struct {
 	ledger   ledger
+	intake   *intake
 	store    *store.Store
 	accounts map[string]*account
 	tempo    models.Tempo
@@ -54,6 +56,10 @@ type RunnerConfig struct {
 	Log  *slog.Logger
 	// RatePerSecond bounds the calls to each account; 0 is unbounded.
 	RatePerSecond float64
+	// CallsAtOnce bounds the calls under way to each account; 0 means 256.
+	CallsAtOnce int
+	// InFlight bounds the captures that batches have claimed and not finished; 0 means 4096.
+	InFlight int
 	// AtStep, if set, is called at each step of each operation. Fault tests end
 	// the process there.
 	AtStep func(Step)
@@ -61,14 +67,20 @@ type RunnerConfig struct {
 
 // NewRunner returns a Runner.
 func NewRunner(c RunnerConfig) *Runner {
+	if c.CallsAtOnce == 0 {
+		c.CallsAtOnce = defaultCalls
+	}
+	if c.InFlight == 0 {
+		c.InFlight = defaultInFlight
+	}
 	r := &Runner{
-		ledger: c.Store, store: c.Store, accounts: map[string]*account{}, tempo: c.Store.Tempo(), name: c.Name, log: c.Log, at: c.AtStep,
+		ledger: store.NewCommitter(c.Store, c.Name), intake: newIntake(c.InFlight), store: c.Store, accounts: map[string]*account{}, tempo: c.Store.Tempo(), name: c.Name, log: c.Log, at: c.AtStep,
 	}
 	if r.at == nil {
 		r.at = func(Step) {}
 	}
 	for slug, g := range c.Accounts {
-		r.accounts[slug] = newAccount(slug, g, c.RatePerSecond, c.Store, c.Log)
+		r.accounts[slug] = newAccount(slug, g, c)
 	}
 	return r
 }
@@ -129,31 +141,13 @@ func (r *Runner) work(ctx context.Context, c store.Claim) error {
 	return r.send(ctx, a, c)
 }
 
-// patience is how long a claim waits in place for its account rather than
-// giving the row back: two commits cost more than a moment.
-const patience = 2 * time.Second
-
-// pause waits, and reports false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
 // send makes the one call that may move money.
 func (r *Runner) send(ctx context.Context, a *account, c store.Claim) error {
-	wait, why := a.admit(ctx)
-	for why != "" && wait <= patience && time.Until(c.LeaseEnds) > wait+r.tempo.Budget()+r.tempo.SendMargin() && pause(ctx, wait) {
-		wait, why = a.admit(ctx)
-	}
+	leave, wait, why := a.enter(ctx, r.until(c))
 	if why != "" {
 		return r.release(ctx, c, why, wait)
 	}
+	defer leave()
 	if !c.Enough(r.tempo) {
 		return r.release(ctx, c, "too little of the lease was left to send", 0)
 	}
@@ -162,8 +156,23 @@ func (r *Runner) send(ctx context.Context, a *account, c store.Claim) error {
 	// From here on money may have moved: the outcome is recorded even if the
 	// task is cancelled meanwhile.
 	ev := a.call(call, request(c))
+	leave()
 	r.at(StepAnswered)
 	return r.record(ctx, c, ev, models.Judge(c.Operation, ev, r.facts(ctx, a, c, ev)), false)
+}
+
+// patience is how long a task of its own waits in place for its account rather
+// than giving the row back: two commits cost more than a moment.
+const patience = 2 * time.Second
+
+// until is the latest moment at which a claim's call may begin: before that it
+// waits for its account. A capture in a batch waits for those before it.
+func (r *Runner) until(c store.Claim) time.Time {
+	latest := c.LeaseEnds.Add(-r.tempo.Budget() - r.tempo.SendMargin())
+	if soon := time.Now().Add(patience); !c.InBatch && soon.Before(latest) {
+		return soon
+	}
+	return latest
 }
 
 // facts gathers what the judgement of ev needs. After a refusal of the
@@ -190,7 +199,7 @@ func (r *Runner) facts(ctx context.Context, a *account, c store.Claim, ev models
 func (r *Runner) look(ctx context.Context, a *account, c store.Claim) (models.Evidence, models.Decision) {
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
-	ev := a.lookUp(call, request(c))
+	ev := a.lookUp(call, request(c), r.until(c))
 	return ev, models.Judge(c.Operation, ev, r.facts(ctx, a, c, ev))
 }
 

@@ -139,6 +139,10 @@ func (f *faulty) WhyNot(ctx context.Context, kind models.Kind, id, name string) 
 	return f.lose("WhyNot", func() error { return f.Ledger.WhyNot(ctx, kind, id, name) })
 }
 
+func (f *faulty) Unbundle(ctx context.Context, ids []string) error {
+	return f.lose("Unbundle", func() error { return f.Ledger.Unbundle(ctx, ids) })
+}
+
 func (f *faulty) Record(ctx context.Context, o store.Outcome) error {
 	return f.lose("Record", func() error { return f.Ledger.Record(ctx, o) })
 }

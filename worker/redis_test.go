@@ -272,6 +272,10 @@ func TestPoisonIsArchived(t *testing.T) {
 		{"no-such-refund", tasks.RefundRun, tasks.Returns, payload(1, store.NewID()), "not found"},
 		{"no-such-void", tasks.VoidRun, tasks.Returns, payload(1, store.NewID()), "not found"},
 		{"unknown-type", "capture:explode", tasks.Captures, payload(1, p.authID), `task type "capture:explode" is not known`},
+		{"batch-garbage", tasks.CapturesRun, tasks.Captures, []byte("\x00\xff{{{"), "unreadable task payload"},
+		{"empty-batch", tasks.CapturesRun, tasks.Captures, []byte(`{"v":1,"ids":[]}`), "0 ids, from 1 to 500"},
+		{"single-as-batch", tasks.CapturesRun, tasks.Captures, payload(1, p.authID), "unknown field"},
+		{"batch-as-single", tasks.CaptureRun, tasks.Captures, []byte(`{"v":1,"ids":["` + p.authID + `"]}`), "unknown field"},
 		{"no-such-delivery", tasks.WebhookDeliver, tasks.Webhooks, payload(1, store.NewID()), "not found"},
 	}
 	queue := asynq.NewClientFromRedisClient(w.redis)

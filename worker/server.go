@@ -19,13 +19,20 @@ import (
 type Config struct {
 	Runner *Runner
 	Redis  redis.UniversalClient
+	// Connect opens another client of the same Redis. Each Asynq server gets one
+	// of its own, which Shutdown closes.
+	Connect func() redis.UniversalClient
 	// Concurrency is how many tasks run at once.
 	Concurrency int
+	// Servers is how many Asynq servers share the concurrency; 0 is one. Each
+	// takes one task at a time from Redis, so two take nearly twice as many.
+	Servers int
 	// SweepEvery is the pause between scheduled reconciliations.
 	SweepEvery time.Duration
 	// CancelAfter is how long an open order's changed total must stand.
 	CancelAfter time.Duration
-	// PollEvery is how often an idle server asks Redis for work.
+	// PollEvery is how often an idle server asks Redis for work while nothing can
+	// wake it: see tasks.Bell.
 	PollEvery time.Duration
 	Deliverer *Deliverer
 	Metrics   *Metrics
@@ -36,7 +43,9 @@ type Config struct {
 // Server takes tasks from Redis until it is shut down.
 type Server struct {
 	c       Config
-	asynq   *asynq.Server
+	bell    *doorbell
+	servers []*asynq.Server
+	clients []redis.UniversalClient
 	queue   *asynq.Client
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -44,21 +53,7 @@ type Server struct {
 
 // NewServer returns a Server that is not started.
 func NewServer(c Config) *Server {
-	s := &Server{c: c, queue: asynq.NewClientFromRedisClient(c.Redis)}
-	tempo := c.Runner.tempo
-	s.asynq = asynq.NewServerFromRedisClient(c.Redis, asynq.Config{
-		Concurrency:              c.Concurrency,
-		Queues:                   tasks.Queues(),
-		RetryDelayFunc:           retryDelay(tempo),
-		IsFailure:                isFailure,
-		ShutdownTimeout:          tempo.ShutdownTimeout(),
-		TaskCheckInterval:        c.PollEvery,
-		DelayedTaskCheckInterval: max(100*time.Millisecond, tempo.Of(time.Second)),
-		Logger:                   asynqLog{c.Log},
-		LogLevel:                 asynq.WarnLevel,
-		ErrorHandler:             asynq.ErrorHandlerFunc(s.taskFailed),
-	})
-	return s
+	return &Server{c: c, queue: asynq.NewClientFromRedisClient(c.Redis), bell: newDoorbell(c.Redis, c.PollEvery, c.Log)}
 }
 
 // Start begins to take tasks and returns.
@@ -66,12 +61,57 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := CheckRedis(ctx, s.c.Redis); err != nil {
 		return err
 	}
-	if err := s.asynq.Start(asynq.HandlerFunc(s.handle)); err != nil {
-		return fmt.Errorf("start the Asynq server: %w", err)
-	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.running.Go(func() { s.bell.listen(ctx) })
+	for _, concurrency := range shares(s.c.Concurrency, s.c.Servers) {
+		server := s.newAsynq(concurrency)
+		if err := server.Start(asynq.HandlerFunc(s.handle)); err != nil {
+			s.Shutdown()
+			return fmt.Errorf("start an Asynq server: %w", err)
+		}
+		s.servers = append(s.servers, server)
+	}
 	s.running.Go(func() { s.schedule(ctx) })
+	s.running.Go(func() { s.tellRooms(ctx) })
 	return nil
+}
+
+// shares divides the tasks at once among servers, as evenly as it goes.
+func shares(concurrency, servers int) []int {
+	concurrency = max(1, concurrency)
+	servers = min(max(1, servers), concurrency)
+	out := make([]int, servers)
+	for i := range out {
+		out[i] = concurrency / servers
+		if i < concurrency%servers {
+			out[i]++
+		}
+	}
+	return out
+}
+
+// lookAgainAfter is Asynq's own pause after it found every queue empty. It is
+// next to nothing, since the doorbell does the waiting.
+const lookAgainAfter = time.Millisecond
+
+// newAsynq makes one Asynq server with a Redis client and a bell of its own.
+func (s *Server) newAsynq(concurrency int) *asynq.Server {
+	tempo := s.c.Runner.tempo
+	client := s.c.Connect()
+	s.clients = append(s.clients, client)
+	s.bell.attach(client, len(tasks.Queues()))
+	return asynq.NewServerFromRedisClient(client, asynq.Config{
+		Concurrency:              concurrency,
+		Queues:                   tasks.Queues(),
+		RetryDelayFunc:           retryDelay(tempo),
+		IsFailure:                isFailure,
+		ShutdownTimeout:          tempo.ShutdownTimeout(),
+		TaskCheckInterval:        lookAgainAfter,
+		DelayedTaskCheckInterval: max(100*time.Millisecond, tempo.Of(time.Second)),
+		Logger:                   asynqLog{s.c.Log},
+		LogLevel:                 asynq.WarnLevel,
+		ErrorHandler:             asynq.ErrorHandlerFunc(s.taskFailed),
+	})
 }
 
 // Shutdown stops in order: no new sweeps, no new tasks, then calls under way end
@@ -83,9 +123,20 @@ func (s *Server) Shutdown() {
 		return
 	}
 	s.stop()
-	s.asynq.Stop()
-	s.asynq.Shutdown()
+	s.bell.close() // nobody waits for a ring any more
+	var stopping sync.WaitGroup
+	for _, server := range s.servers {
+		stopping.Go(func() {
+			server.Stop()
+			server.Shutdown()
+		})
+	}
+	stopping.Wait()
 	s.running.Wait()
+	for _, client := range s.clients {
+		_ = client.Close()
+	}
+	s.clients, s.servers = nil, nil
 }
 
 // handle runs one task of any type. What cannot be understood goes to the
@@ -93,8 +144,15 @@ func (s *Server) Shutdown() {
 func (s *Server) handle(ctx context.Context, t *asynq.Task) error {
 	ctx, cancel := context.WithTimeout(ctx, s.c.Runner.tempo.TaskTimeout())
 	defer cancel()
-	if t.Type() == tasks.ReconcileSweep {
+	switch t.Type() {
+	case tasks.ReconcileSweep:
 		return s.sweep(ctx)
+	case tasks.CapturesRun:
+		b, err := tasks.ParseBatch(t.Payload())
+		if err != nil {
+			return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+		}
+		return s.c.Runner.RunBatch(ctx, b.IDs)
 	}
 	kind, known := kinds[t.Type()]
 	if !known && t.Type() != tasks.WebhookDeliver {

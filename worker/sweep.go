@@ -59,6 +59,7 @@ func (s *Server) schedule(ctx context.Context) {
 	every(ctx, s.c.SweepEvery, func(ctx context.Context) {
 		slot := s.c.Now().Truncate(s.c.SweepEvery)
 		err := tasks.Enqueue(ctx, s.queue, tasks.Sweep(slot, s.c.Runner.tempo.TaskTimeout()))
+		s.bell.ring()
 		err = errors.Join(err, tasks.Announce(ctx, s.c.Redis))
 		if err != nil && ctx.Err() == nil {
 			s.c.Log.WarnContext(ctx, "sweep could not be enqueued; the next slot tries again", "error", err)

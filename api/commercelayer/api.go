@@ -93,6 +93,7 @@ func (a *API) Dialect() api.Dialect {
 	read(a.orderType, (*call).listOrders)
 	create(a.orderType, api.ScopeOperate, (*call).createOrder)
 	change(a.orderType, api.ScopeOperate, (*call).changeOrder)
+	add(http.MethodPost, "/api/"+a.orderType.name+"/approve", api.ScopeOperate, a.reading((*call).approveOrders))
 
 	read(a.holdType, func(c *call) error { return c.listHolds("") })
 	create(a.holdType, api.ScopeOperate, (*call).createHold)

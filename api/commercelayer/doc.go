@@ -11,7 +11,8 @@
 //
 //   - a trigger that is refused answers 422 with the rule, never a silent 200;
 //   - an unknown attribute is an error that names it;
-//   - POST /api/captures makes a manual capture for relationships.order.
+//   - POST /api/captures makes a manual capture for relationships.order;
+//   - POST /api/orders/approve approves many orders, each answered by itself.
 //
 // Where to look:
 //

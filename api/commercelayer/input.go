@@ -21,27 +21,36 @@ type input struct {
 	query query
 }
 
-// input reads the query and the body of a write to a resource type; id is the
-// one in the URL, or empty for a new resource.
-func (c *call) input(t *resourceType, id string) (*input, error) {
+// document reads the query and the body of a write to a resource type.
+func (c *call) document(t *resourceType) (map[string]any, query, error) {
 	if problem := contentType(c.Request); problem != nil {
-		return nil, problem
+		return nil, query{}, problem
 	}
 	q, err := readQuery(c.Request, t, false)
 	if err != nil {
-		return nil, err
+		return nil, q, err
 	}
 	body, err := api.ReadBody(c.w, c.Request, api.MaxBody)
 	if err != nil {
-		return nil, err
+		return nil, q, err
 	}
 	v, err := parse(body)
 	if err != nil {
-		return nil, err
+		return nil, q, err
 	}
 	document, ok := v.(map[string]any)
 	if !ok {
-		return nil, malformed("the document is not an object", "")
+		return nil, q, malformed("the document is not an object", "")
+	}
+	return document, q, nil
+}
+
+// input reads the one resource object of a write to a resource type; id is the
+// one in the URL, or empty for a new resource.
+func (c *call) input(t *resourceType, id string) (*input, error) {
+	document, q, err := c.document(t)
+	if err != nil {
+		return nil, err
 	}
 	data, ok := document["data"].(map[string]any)
 	if !ok {

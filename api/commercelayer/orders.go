@@ -153,6 +153,10 @@ type orderChange struct {
 	labels                   store.Attached
 }
 
+func (o orderChange) onlyApproves() bool {
+	return o.approve && !o.cancel && !o.fulfill && o.total == nil && o.labels.Empty()
+}
+
 func (c *call) changeOrder() error {
 	t, id := c.api.orderType, c.PathValue("id")
 	in, err := c.input(t, id)
@@ -171,6 +175,9 @@ func (c *call) changeOrder() error {
 	}
 	if !store.ValidID(id) {
 		return api.NotFound("the requested resource was not found")
+	}
+	if change.onlyApproves() {
+		return c.approveOrder(in, id)
 	}
 	_, err = c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		return c.applyToOrder(ctx, tx, id, change)

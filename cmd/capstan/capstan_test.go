@@ -13,6 +13,7 @@ import (
 
 	"github.com/capstan-pay/capstan/config"
 	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/store"
 )
 
 // TestThousandApprovals: one order approved a thousand times at once, through
@@ -89,13 +90,24 @@ func TestCommands(t *testing.T) {
 		t.Fatalf("orders approve: %d %s", status, out)
 	}
 	p.paidOnce(t, s, o, 1500)
+	free := p.sale(t, s, "on approval", 1500, 1500)
+	if out, status := capstan(t, remote, "orders", "approve", o.OrderID, store.NewID(), free.OrderID); status != exitFailed ||
+		!strings.Contains(out, "unchanged") || !strings.Contains(out, "RECORD_NOT_FOUND") || !strings.Contains(out, "approved   approved") {
+		t.Fatalf("orders approve of a few: %d\n%s", status, out)
+	}
+	p.paidOnce(t, s, free, 1500)
+	var approvals []approval
+	if out, status := capstan(t, remote, "orders", "approve", o.OrderID, "--json"); status != 0 || json.Unmarshal([]byte(out), &approvals) != nil ||
+		len(approvals) != 1 || approvals[0].Meta.Result != "unchanged" || approvals[0].Attributes["payment_status"] != "paid" {
+		t.Fatalf("orders approve --json: %d\n%s", status, out)
+	}
 
 	out, status := capstan(t, remote, "captures", "list", "--json")
 	var captures []resource
-	if err := json.Unmarshal([]byte(out), &captures); err != nil || status != 0 || len(captures) != 1 {
+	if err := json.Unmarshal([]byte(out), &captures); err != nil || status != 0 || len(captures) != 2 {
 		t.Fatalf("captures list: %d %v %s", status, err, out)
 	}
-	id := captures[0].ID
+	id := captures[1].ID // the newest comes first
 	if out, status = capstan(t, remote, "captures", "show", id); status != 0 || !strings.Contains(out, "claimed") || !strings.Contains(out, "succeeded") {
 		t.Fatalf("captures show: %d %s", status, out)
 	}

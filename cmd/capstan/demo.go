@@ -73,7 +73,7 @@ func demo(ctx context.Context, c config.Demo, stdout io.Writer, log *slog.Logger
 		Listen:   config.Listen{API: "127.0.0.1:0", Admin: "127.0.0.1:0"},
 		Gateways: config.Gateways{CommerceLayerSecrets: []gateway.Secret{shared}},
 		Pace: config.Pace{
-			TimeScale: c.TimeScale, Concurrency: 64, SweepEvery: 30 * time.Second, RelayEvery: 2 * time.Second, PollEvery: 20 * time.Millisecond, CancelAfter: 20 * time.Second,
+			TimeScale: c.TimeScale, Concurrency: 64, Servers: 2, SweepEvery: 30 * time.Second, RelayEvery: 2 * time.Second, PollEvery: 20 * time.Millisecond, CancelAfter: 20 * time.Second,
 		},
 		Sandbox: "127.0.0.1:0", Ephemeral: true, Token: "dev",
 	}, quiet)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -204,30 +205,64 @@ func triggerCapture(ctx context.Context, r config.Remote, c config.CaptureID, at
 	return printCaptures(stdout, []resource{capture})
 }
 
+// approvalsAtOnce is how many orders go into one call: as many as the API takes.
+const approvalsAtOnce = 1000
+
+// approval is an order as the API answers it in a bulk approval.
+type approval struct {
+	resource
+	Errors []struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+		Status string `json:"status"`
+	} `json:"errors,omitempty"`
+	Meta struct {
+		Mode     string   `json:"mode"`
+		Result   string   `json:"result"`
+		Captures []string `json:"captures"`
+	} `json:"meta"`
+}
+
 func approveOrders(ctx context.Context, c config.Orders, stdout io.Writer) error {
-	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	var approved []resource
+	approvals := []approval{}
 	var failed error
-	for _, id := range c.Approve.IDs {
-		var order resource
-		err := call(ctx, c.Remote, http.MethodPatch, "/api/orders/"+url.PathEscape(id),
-			map[string]any{"type": "orders", "id": id, "attributes": map[string]any{"_approve": true}}, &order)
-		if err != nil {
-			fmt.Fprintf(t, "%s\tnot approved\t%v\n", id, err)
-			failed = errFailed
-			continue
+	for ids := range slices.Chunk(c.Approve.IDs, approvalsAtOnce) {
+		orders := make([]map[string]string, len(ids))
+		for i, id := range ids {
+			orders[i] = map[string]string{"type": "orders", "id": id}
 		}
-		approved = append(approved, order)
-		fmt.Fprintf(t, "%s\t%v\t%v\n", id, order.Attributes["status"], order.Attributes["payment_status"])
-	}
-	if c.JSON {
-		if err := printJSON(stdout, approved); err != nil {
-			return err
+		var answered []approval
+		if failed = call(ctx, c.Remote, http.MethodPost, "/api/orders/approve", orders, &answered); failed != nil {
+			break // what was approved before is told all the same
 		}
-		return failed
+		approvals = append(approvals, answered...)
 	}
-	if err := t.Flush(); err != nil {
+	if err := printApprovals(stdout, c.JSON, approvals); err != nil {
 		return err
 	}
+	if failed == nil && slices.ContainsFunc(approvals, func(a approval) bool { return len(a.Errors) > 0 }) {
+		failed = errFailed
+	}
 	return failed
+}
+
+func printApprovals(w io.Writer, asJSON bool, approvals []approval) error {
+	if asJSON {
+		return printJSON(w, approvals)
+	}
+	if len(approvals) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tNUMBER\tRESULT\tSTATUS\tPAYMENT\tTOTAL\tCAPTURES\tWHY")
+	for _, a := range approvals {
+		why := ""
+		for _, e := range a.Errors {
+			why = strings.Trim(e.Code+": "+e.Detail, ": ")
+		}
+		at := a.Attributes
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.ID, text(at["number"]), a.Meta.Result, text(at["status"]), text(at["payment_status"]),
+			text(at["formatted_total_amount"]), strings.Join(a.Meta.Captures, " "), why)
+	}
+	return t.Flush()
 }

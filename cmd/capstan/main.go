@@ -72,6 +72,10 @@ func dispatch(ctx context.Context, cli config.CLI, command string, stdout, stder
 		return dev(ctx, cli.Dev, stdout, log)
 	case "demo":
 		return demo(ctx, cli.Demo, stdout, newLog(cli.Log, stderr, true))
+	case "bench":
+		return runBench(ctx, cli.Bench, stdout, stderr, newLog(cli.Log, stderr, true))
+	case "bench-child":
+		return benchChild(ctx, os.Stdin, stdout)
 	case "api":
 		return serve(ctx, cli.API, roles{api: true}, log)
 	case "worker":
@@ -86,6 +90,8 @@ func dispatch(ctx context.Context, cli config.CLI, command string, stdout, stder
 		return reconcile(ctx, cli.Reconcile, stdout, stderr, log)
 	case "audit":
 		return audit(ctx, cli.Audit, stdout)
+	case "retain":
+		return retain(ctx, cli.Retain, stdout)
 	case "doctor":
 		return doctor(ctx, cli.Doctor, stdout)
 	case "sandbox":

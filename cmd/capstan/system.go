@@ -88,7 +88,7 @@ func open(ctx context.Context, c config.Role, log *slog.Logger) (*system, error)
 	if s.redisOpt, err = redisOption(c.RedisURL.Reveal()); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.redis = s.redisOpt.MakeRedisClient().(redis.UniversalClient)
+	s.redis = s.connectRedis()
 	if err := s.register(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -148,6 +148,10 @@ func redisOption(url string) (asynq.RedisConnOpt, error) {
 	return o, nil
 }
 
+func (s *system) connectRedis() redis.UniversalClient {
+	return s.redisOpt.MakeRedisClient().(redis.UniversalClient)
+}
+
 func workerName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -190,7 +194,7 @@ func (s *system) start(ctx context.Context, r roles) error {
 func (s *system) startWorker(ctx context.Context) error {
 	t := s.settings.Tempo()
 	s.worker = worker.NewServer(worker.Config{
-		Runner: s.runner, Redis: s.redis, Concurrency: s.settings.Concurrency, SweepEvery: t.Of(s.settings.SweepEvery),
+		Runner: s.runner, Redis: s.redis, Connect: s.connectRedis, Concurrency: s.settings.Concurrency, Servers: s.settings.Servers, SweepEvery: t.Of(s.settings.SweepEvery),
 		CancelAfter: t.Of(s.settings.CancelAfter), PollEvery: s.settings.PollEvery, Metrics: s.metrics, Now: time.Now, Log: s.log,
 		Deliverer: worker.NewDeliverer(s.store, map[string]gateway.Secret{outgoing: s.settings.WebhookOut.Secret}, time.Now),
 	})

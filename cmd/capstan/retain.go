@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"text/tabwriter"
+	"time"
+
+	"github.com/capstan-pay/capstan/config"
+	"github.com/capstan-pay/capstan/store"
+)
+
+// retain detaches the history of old months. A month that has to stay is
+// printed with the reason, and the exit status says so.
+func retain(ctx context.Context, c config.Retain, stdout io.Writer) error {
+	st, err := store.Open(ctx, c.DatabaseURL.Reveal(), store.Options{MaxConns: 2, StatementTimeout: time.Hour})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	pending, err := st.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	if pending > 0 {
+		return fmt.Errorf("the schema lacks %d migrations; run `capstan migrate` first", pending)
+	}
+	report, err := st.Retain(ctx, store.Retention{OlderThan: c.OlderThan, DryRun: c.DryRun, Actor: operator()})
+	if c.JSON {
+		err = errors.Join(err, printJSON(stdout, report))
+	} else {
+		err = errors.Join(err, printRetention(stdout, report))
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range report.Months {
+		if m.Refused != "" {
+			return errFailed
+		}
+	}
+	return nil
+}
+
+// operator names the person at this terminal, for the anchor.
+func operator() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	name := "uid " + fmt.Sprint(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return "capstan retain, " + name + " on " + host
+}
+
+func printRetention(w io.Writer, r store.RetentionReport) error {
+	if len(r.Months) == 0 {
+		_, err := fmt.Fprintf(w, "No history before %s is attached.\n", r.Before)
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "MONTH\tOPERATIONS\tROWS\tMB\tRESULT")
+	for _, m := range r.Months {
+		result := "detached; its anchor is " + m.Anchor
+		switch {
+		case m.Refused != "":
+			result = "stays: " + m.Refused
+		case r.DryRun:
+			result = "would be detached"
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\n", m.Month, m.Operations, m.Events+m.Attempts+m.AttemptResults, m.Bytes>>20, result)
+		for _, name := range m.Names {
+			fmt.Fprintf(t, "\t\t\t\t  %s\n", name)
+		}
+		for _, name := range m.Detached {
+			fmt.Fprintf(t, "\t\t\t\t  dump it, then: DROP TABLE %s\n", name)
+		}
+	}
+	return t.Flush()
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/capstan-pay/capstan/gather"
+	"github.com/capstan-pay/capstan/models"
+)
+
+// Committer is a Store whose claims and outcomes of captures share statements
+// and commits: what arrives while one batch commits makes up the next. Alone, an
+// item is a batch of one and waits for nothing. It is safe for concurrent use.
+//
+// Each item has its own answer. A row that does not match, since another
+// delivery took it or its fence was lost, leaves the others of its batch alone,
+// and a statement that one row makes fail is tried again row by row.
+type Committer struct {
+	*Store
+	owner    string
+	claims   *gather.Gatherer[string, *Claim]
+	outcomes *gather.Gatherer[Outcome, struct{}]
+	batches  chan struct{}
+}
+
+// The bounds of a Committer.
+const (
+	commitMax     = 256  // items of one statement
+	commitWaiting = 8192 // items accepted and not answered; beyond that callers wait
+	commitLanes   = 2    // statements of outcomes at once: one commits while one is read
+	batchClaims   = 2    // statements at once that claim a whole task
+)
+
+// NewCommitter returns a Committer whose claims are owner's.
+func NewCommitter(s *Store, owner string) *Committer {
+	c := &Committer{Store: s, owner: owner, batches: make(chan struct{}, batchClaims)}
+	c.claims = gather.New(gather.Options{Max: commitMax, Waiting: commitWaiting, Lanes: 1}, c.claimGathered)
+	c.outcomes = gather.New(gather.Options{Max: commitMax, Waiting: commitWaiting, Lanes: commitLanes}, c.recordGathered)
+	return c
+}
+
+// ClaimAll is [Store.ClaimAll]; a capture that is asked for alone is claimed
+// together with others that are. What was asked for together is one statement.
+// owner must be the Committer's.
+func (c *Committer) ClaimAll(ctx context.Context, kind models.Kind, ids []string, owner string) ([]Claim, error) {
+	if kind != models.Capture {
+		return c.Store.ClaimAll(ctx, kind, ids, owner)
+	}
+	if len(ids) == 1 {
+		claim, err := c.claims.Do(ctx, strings.ToLower(ids[0])) // as Postgres spells it
+		if err != nil || claim == nil {
+			return nil, err
+		}
+		return []Claim{*claim}, nil
+	}
+	select {
+	case c.batches <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-c.batches }()
+	ids = slices.Clone(ids)
+	slices.Sort(ids) // rows are locked in this order
+	return c.Store.ClaimAll(ctx, kind, ids, owner)
+}
+
+// Record is [Store.Record], together with others. A cancelled ctx keeps nothing
+// that was taken from being recorded.
+func (c *Committer) Record(ctx context.Context, o Outcome) error {
+	if o.Claim.Kind != models.Capture || o.Decision.Then != "" {
+		return c.Store.Record(ctx, o) // a transaction of several statements
+	}
+	_, err := c.outcomes.Do(ctx, o)
+	return err
+}
+
+// Release is [Store.Release], together with others.
+func (c *Committer) Release(ctx context.Context, claim Claim, worker, why string, wait time.Duration) error {
+	return c.Record(ctx, claim.released(worker, why, wait))
+}
+
+func (c *Committer) claimGathered(ctx context.Context, ids []string) []gather.Answer[*Claim] {
+	answers := make([]gather.Answer[*Claim], len(ids))
+	first := map[string]int{} // of two deliveries of one capture, the first may have it
+	var distinct []string
+	for i, id := range ids {
+		if _, twice := first[id]; !twice {
+			first[id] = i
+			distinct = append(distinct, id)
+		}
+	}
+	slices.Sort(distinct)
+	ctx, cancel := context.WithTimeout(ctx, c.tempo.RecordTimeout())
+	defer cancel()
+	claims, err := c.Store.ClaimAll(ctx, models.Capture, distinct, c.owner)
+	switch {
+	case err != nil && len(distinct) > 1 && !Unavailable(err):
+		for id, i := range first {
+			answers[i] = c.claimAlone(ctx, id)
+		}
+	case err != nil:
+		for i := range answers {
+			answers[i].Err = err
+		}
+	default:
+		for _, claim := range claims {
+			answers[first[claim.ID]].Value = &claim
+		}
+	}
+	return answers
+}
+
+func (c *Committer) claimAlone(ctx context.Context, id string) gather.Answer[*Claim] {
+	claims, err := c.Store.ClaimAll(ctx, models.Capture, []string{id}, c.owner)
+	if err != nil || len(claims) == 0 {
+		return gather.Answer[*Claim]{Err: err}
+	}
+	return gather.Answer[*Claim]{Value: &claims[0]}
+}
+
+func (c *Committer) recordGathered(ctx context.Context, outcomes []Outcome) []gather.Answer[struct{}] {
+	answers := make([]gather.Answer[struct{}], len(outcomes))
+	moves := make([]Move, 0, len(outcomes))
+	at := make([]int, 0, len(outcomes)) // which outcome each move is
+	seen := map[string]bool{}
+	var again []int // a second outcome of the same capture follows the first
+	for i, o := range outcomes {
+		if seen[o.Claim.ID] {
+			again = append(again, i)
+			continue
+		}
+		seen[o.Claim.ID] = true
+		moves, at = append(moves, o.Move()), append(at, i)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.tempo.RecordTimeout())
+	defer cancel()
+	moved, err := c.ApplyAll(ctx, moves)
+	switch {
+	case err == nil:
+		for _, i := range at {
+			if _, ok := moved[outcomes[i].Claim.ID]; !ok {
+				answers[i].Err = c.RecordFenced(ctx, outcomes[i])
+			}
+		}
+	case len(moves) > 1 && !Unavailable(err):
+		c.recordAlone(ctx, outcomes, at, answers)
+	default:
+		for _, i := range at {
+			answers[i].Err = err
+		}
+	}
+	c.recordAlone(ctx, outcomes, again, answers)
+	return answers
+}
+
+// recordAlone records some of outcomes one by one, so that a row that cannot be
+// written keeps no other from being.
+func (c *Committer) recordAlone(ctx context.Context, outcomes []Outcome, which []int, answers []gather.Answer[struct{}]) {
+	for _, i := range which {
+		answers[i].Err = c.Store.Record(ctx, outcomes[i])
+	}
+}

@@ -1,0 +1,51 @@
+//go:build unix
+
+package store
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// An idle connection is asked for a sign of life only when something happened on it.
+func TestQuietConnections(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for name, happens := range map[string]func(net.Conn) error{
+		"the server said something": func(c net.Conn) error { _, err := c.Write([]byte("E")); return err },
+		"the server hung up":        net.Conn.Close,
+	} {
+		client, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		server, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		if !quiet(client) {
+			t.Errorf("%s: not quiet before", name)
+		}
+		if err := happens(server); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); quiet(client); { // until the kernel has brought it
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: still quiet", name)
+			}
+		}
+	}
+	one, other := net.Pipe()
+	defer one.Close()
+	defer other.Close()
+	if quiet(one) {
+		t.Error("a connection that cannot be looked at counts as quiet")
+	}
+}
