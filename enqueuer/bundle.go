@@ -3,6 +3,7 @@ package enqueuer
 import (
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
+	"github.com/capstan-pay/capstan/tasks"
 )
 
 const (
@@ -15,7 +16,7 @@ const (
 	// have a share of it.
 	shares = 8
 	// usualRoom is the largest batch while no worker has told what it gets through.
-	usualRoom = 200
+	usualRoom = tasks.MaxBatch
 )
 
 // bundle cuts work into parcels: each becomes one task, in the order of the

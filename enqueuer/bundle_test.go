@@ -45,7 +45,7 @@ func TestBundle(t *testing.T) {
 		{"one more than few", rows("a", 17), nil, 500, []int{8, 8, 1}},
 		{"the smallest batch", rows("a", 64), nil, 500, []int{8, 8, 8, 8, 8, 8, 8, 8}},
 		{"an eighth", rows("a", 808), nil, 500, []int{101, 101, 101, 101, 101, 101, 101, 101}},
-		{"nobody told", rows("a", 5000), nil, 500, slices.Repeat([]int{200}, 25)},
+		{"nobody told", rows("a", 5000), nil, 500, slices.Repeat([]int{500}, 10)},
 		{"somebody else told", rows("a", 1600), map[string]int{"b": 500}, 500, slices.Repeat([]int{200}, 8)},
 		{"much room", rows("a", 5000), map[string]int{"a": 500}, 500, slices.Repeat([]int{500}, 10)},
 		{"more room than a task holds", rows("a", 5000), map[string]int{"a": 9999}, 500, slices.Repeat([]int{500}, 10)},

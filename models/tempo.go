@@ -35,6 +35,10 @@ func (t Tempo) SendMargin() time.Duration { return t.Of(5 * time.Second) }
 // task was cancelled: money may have moved.
 func (t Tempo) RecordTimeout() time.Duration { return t.Of(15 * time.Second) }
 
+// LockTimeout is how long a batch waits for a row that someone else holds before
+// its rows are tried one by one.
+func (t Tempo) LockTimeout() time.Duration { return max(t.Of(3*time.Second), 100*time.Millisecond) }
+
 // ShutdownTimeout is how long a stopping worker waits for calls under way.
 func (t Tempo) ShutdownTimeout() time.Duration { return t.Budget() + t.RecordTimeout() }
 

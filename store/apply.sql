@@ -74,7 +74,7 @@ WITH m AS (
         asserted_by = COALESCE(NULLIF(m.asserted_by, ''), o.asserted_by),
         finished_at = CASE WHEN m.annotates THEN o.finished_at WHEN m.is_live THEN NULL ELSE now() END,
         updated_at = now()
-    FROM (SELECT * FROM locked ORDER BY id) AS m
+    FROM locked AS m
     WHERE o.id = m.id AND o.version = m.version AND o.state = m.from_state
     RETURNING o.id, o.kind, o.order_id, o.authorization_id, o.capture_id, o.version, o.state, o.amount_cents, o.currency_code, o.confirmed_cents,
               o.reserved_cents, o.refunded_cents, o.order_total_cents, o.next_at, o.lease_until, o.chain_hash, o.gateway_reference, o.needs_attention,

@@ -18,6 +18,8 @@ import (
 // gateway call needs to know. Its Version is the fence: whatever is recorded
 // names it, and is refused when the row has moved on.
 type Claim struct {
+	// Operation has what a call and its judgement need to know. Labels, messages
+	// and times of what is past are left in the ledger.
 	models.Operation
 	// Look: it may have been sent before, so it is looked up before anything.
 	Look bool `bun:"look"`
@@ -91,6 +93,13 @@ const lookedParts = `, looked AS (
     FROM want JOIN taken AS o ON o.id = want.id
 )`
 
+// claimColumns are the columns of an operation that a claim brings along: for
+// batches of hundreds the rest would cost as much as the claim.
+const claimColumns = `o.kind, o.id, o.number, o.order_id, o.authorization_id, o.payment_gateway_id, o.capture_id, o.cause, o.gateway_reference, o.key_epoch,
+       o.amount_cents, o.currency_code, o.confirmed_cents, o.reserved_cents, o.refund_requested_cents, o.order_version, o.state, o.version,
+       o.sent_version, o.last_sent_at, o.look_first, o.replayed, o.lease_until, o.lease_owner, o.not_before, o.tries, o.look_ups, o.unsent,
+       o.unknown_since, o.needs_attention, o.gateway_transaction_id`
+
 const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amount_cents AS hold_cents,
        a.confirmed_cents AS hold_confirmed_cents, a.capture_before AS hold_before, a.closed_at IS NOT NULL AS hold_closed,
        a.multi_capture, ?capture AS capture_transaction,
@@ -99,15 +108,15 @@ const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amoun
 
 // claimStatements writes both statements of each kind: to take from the open,
 // and to send after a look.
-func (s *Store) claimStatements() map[models.Kind][2]string {
+func claimStatements() map[models.Kind][2]string {
 	statements := map[models.Kind][2]string{}
 	for _, kind := range models.Kinds {
-		statements[kind] = [2]string{s.claimStatement(kind, true), s.claimStatement(kind, false)}
+		statements[kind] = [2]string{claimStatement(kind, true), claimStatement(kind, false)}
 	}
 	return statements
 }
 
-func (s *Store) claimStatement(kind models.Kind, takes bool) string {
+func claimStatement(kind models.Kind, takes bool) string {
 	guard, sends, looks, looked := sendGuard, "true", "false", lookedParts
 	locked, orders := `, locked AS (
     SELECT r.* FROM orders AS r WHERE r.id IN (SELECT o.order_id FROM want JOIN ?table AS o ON o.id = want.id) FOR SHARE
@@ -122,7 +131,7 @@ func (s *Store) claimStatement(kind models.Kind, takes bool) string {
 	if kind == models.Refund {
 		capture = "COALESCE((SELECT c.gateway_transaction_id FROM captures AS c WHERE c.id = o.capture_id), '')"
 	}
-	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?capture", capture, "?columns", s.columns(models.Operation{}, "o")).Replace(sql)
+	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?capture", capture, "?columns", claimColumns).Replace(sql)
 }
 
 // stripComments drops the contract above a statement: bun reads question marks.

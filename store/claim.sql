@@ -32,7 +32,7 @@ WITH want AS (
     FROM want, authorizations AS a, ?orders AS r, payment_gateways AS g
     WHERE o.id = want.id AND a.id = o.authorization_id AND r.id = o.order_id AND g.id = o.payment_gateway_id
       AND ?guard
-    RETURNING ?columns, ?looks AS look, ?facts
+    RETURNING ?columns, ?looks AS look, ?facts, o.chain_hash
 ), intent AS (
     INSERT INTO attempts (operation_id, version, call, idempotency_key, amount_cents, currency_code, worker, claimed_at, deadline, hash)
     SELECT o.id, o.version, CASE WHEN o.look THEN 'look_up' ELSE 'send' END, o.gateway_reference || '_e' || o.key_epoch,

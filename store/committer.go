@@ -2,9 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/capstan-pay/capstan/gather"
 	"github.com/capstan-pay/capstan/models"
@@ -27,7 +30,7 @@ type Committer struct {
 
 // The bounds of a Committer.
 const (
-	commitMax     = 256  // items of one statement
+	commitMax     = 512  // items of one statement
 	commitWaiting = 8192 // items accepted and not answered; beyond that callers wait
 	commitLanes   = 2    // statements of outcomes at once: one commits while one is read
 	batchClaims   = 2    // statements at once that claim a whole task
@@ -50,6 +53,9 @@ func (c *Committer) ClaimAll(ctx context.Context, kind models.Kind, ids []string
 	}
 	if len(ids) == 1 {
 		claim, err := c.claims.Do(ctx, strings.ToLower(ids[0])) // as Postgres spells it
+		if locked(err) {                                        // someone holds one of its batch, perhaps another
+			return c.Store.ClaimAll(ctx, kind, ids, owner)
+		}
 		if err != nil || claim == nil {
 			return nil, err
 		}
@@ -63,7 +69,30 @@ func (c *Committer) ClaimAll(ctx context.Context, kind models.Kind, ids []string
 	defer func() { <-c.batches }()
 	ids = slices.Clone(ids)
 	slices.Sort(ids) // rows are locked in this order
-	return c.Store.ClaimAll(ctx, kind, ids, owner)
+	claims, err := c.Store.ClaimAll(ctx, kind, ids, owner)
+	if locked(err) {
+		return c.claimEach(ctx, ids)
+	}
+	return claims, err
+}
+
+// claimEach claims a task's captures one by one, and leaves out those that
+// someone holds: a task of their own gets them.
+func (c *Committer) claimEach(ctx context.Context, ids []string) ([]Claim, error) {
+	var claims []Claim
+	for _, id := range ids {
+		a := c.claimAlone(ctx, id)
+		if a.Err != nil && !locked(a.Err) {
+			if len(claims) > 0 { // these are ours: they are worked on, the rest is left
+				return claims, nil
+			}
+			return nil, a.Err
+		}
+		if a.Value != nil {
+			claims = append(claims, *a.Value)
+		}
+	}
+	return claims, nil
 }
 
 // Record is [Store.Record], together with others. A cancelled ctx keeps nothing
@@ -73,7 +102,32 @@ func (c *Committer) Record(ctx context.Context, o Outcome) error {
 		return c.Store.Record(ctx, o) // a transaction of several statements
 	}
 	_, err := c.outcomes.Do(ctx, o)
+	if !locked(err) {
+		return err
+	}
+	// Someone holds an order of its batch, perhaps this one's, for long: it goes on
+	// by itself, where it is in nobody's way.
+	return c.recordPatiently(ctx, o)
+}
+
+// recordPatiently records one outcome on an ordinary connection, which waits for
+// a lock as long as ctx allows.
+func (c *Committer) recordPatiently(ctx context.Context, o Outcome) error {
+	var moved map[string]int64
+	err := c.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+		moved, err = c.apply(ctx, tx, []Move{o.Move()})
+		return err
+	})
+	if err == nil && len(moved) == 0 {
+		return c.RecordFenced(ctx, o)
+	}
 	return err
+}
+
+// locked reports whether a statement gave up waiting for a row.
+func locked(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "55P03"
 }
 
 // Release is [Store.Release], together with others.
@@ -96,7 +150,7 @@ func (c *Committer) claimGathered(ctx context.Context, ids []string) []gather.An
 	defer cancel()
 	claims, err := c.Store.ClaimAll(ctx, models.Capture, distinct, c.owner)
 	switch {
-	case err != nil && len(distinct) > 1 && !Unavailable(err):
+	case err != nil && len(distinct) > 1 && !Unavailable(err) && !locked(err):
 		for id, i := range first {
 			answers[i] = c.claimAlone(ctx, id)
 		}
@@ -144,7 +198,7 @@ func (c *Committer) recordGathered(ctx context.Context, outcomes []Outcome) []ga
 				answers[i].Err = c.RecordFenced(ctx, outcomes[i])
 			}
 		}
-	case len(moves) > 1 && !Unavailable(err):
+	case len(moves) > 1 && !Unavailable(err) && !locked(err):
 		c.recordAlone(ctx, outcomes, at, answers)
 	default:
 		for _, i := range at {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
@@ -34,10 +35,16 @@ var planSettings = map[string]string{
 	"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
 }
 
-func newPinned(cfg *pgx.ConnConfig) *pinned {
+// newPinned opens a pool of such connections. lockTimeout ends a statement that
+// waits for a row for so long, so that one order which a shop's transaction
+// holds does not hold up a whole batch; 0 waits as long as the statement may take.
+func newPinned(cfg *pgx.ConnConfig, lockTimeout time.Duration) *pinned {
 	cfg = cfg.Copy()
 	for name, value := range planSettings {
 		cfg.RuntimeParams[name] = value
+	}
+	if lockTimeout > 0 {
+		cfg.RuntimeParams["lock_timeout"] = fmt.Sprint(max(1, lockTimeout.Milliseconds()))
 	}
 	pool := connect(cfg)
 	pool.SetMaxOpenConns(pinnedConns)
@@ -63,13 +70,19 @@ func (p *pinned) query(ctx context.Context, dest any, sql string, args ...any) e
 // again on each connection that first runs it.
 func (p *pinned) statement(ctx context.Context, sql string) (bun.Stmt, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if stmt, ok := p.ready[sql]; ok {
+	stmt, ok := p.ready[sql]
+	p.mu.Unlock()
+	if ok {
 		return stmt, nil
 	}
 	stmt, err := p.db.PrepareContext(ctx, numbered(sql))
 	if err != nil {
 		return stmt, fmt.Errorf("prepare a statement: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if first, ok := p.ready[sql]; ok { // two prepared it at once
+		return first, stmt.Close()
 	}
 	p.ready[sql] = stmt
 	return stmt, nil

@@ -84,8 +84,8 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s := &Store{db: bun.NewDB(pool, pgdialect.New()), pinned: newPinned(cfg), approving: newPinned(cfg), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
-	s.claims, s.snapshots = s.claimStatements(), s.snapshotStatement()
+	s := &Store{db: bun.NewDB(pool, pgdialect.New()), pinned: newPinned(cfg, o.Tempo.LockTimeout()), approving: newPinned(cfg, 0), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
+	s.claims, s.snapshots = claimStatements(), s.snapshotStatement()
 	if s.onMove == nil {
 		s.onMove = func(Moved) {}
 	}

@@ -75,12 +75,8 @@ func (a *account) broken(ctx context.Context) (why string) {
 // moment at most, and returns how to leave again, which may be called twice. Else
 // it says how long to wait and why.
 func (a *account) enter(ctx context.Context, until time.Time) (leave func(), wait time.Duration, why string) {
-	select {
-	case a.slots <- struct{}{}:
-	default:
-		if !a.await(ctx, until) {
-			return nil, 0, "the account has as many calls under way as it may"
-		}
+	if !a.await(ctx, until) {
+		return nil, 0, "the account has as many calls under way as it may"
 	}
 	leave = sync.OnceFunc(func() { <-a.slots })
 	if why = a.broken(ctx); why != "" {
@@ -102,6 +98,11 @@ func (a *account) enter(ctx context.Context, until time.Time) (leave func(), wai
 // await takes a place among the account's calls, and reports false when it came
 // too late.
 func (a *account) await(ctx context.Context, until time.Time) bool {
+	select {
+	case a.slots <- struct{}{}:
+		return true
+	default: // wait, though not for a place that is free
+	}
 	late := time.NewTimer(time.Until(until))
 	defer late.Stop()
 	select {

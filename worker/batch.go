@@ -19,7 +19,7 @@ import (
 // asked. If the process dies here, the task comes again, finds out which
 // captures are left, and those whose lease is over are looked up.
 func (r *Runner) RunBatch(ctx context.Context, ids []string) error {
-	if err := r.intake.take(ctx, len(ids), r.bound()); err != nil {
+	if err := r.enoughRoom(ctx, len(ids)); err != nil {
 		return &later{reason: "this worker has enough under way", at: time.Now().Add(time.Second)}
 	}
 	claims, err := r.ledger.ClaimAll(ctx, models.Capture, ids, r.name)
@@ -36,6 +36,17 @@ func (r *Runner) RunBatch(ctx context.Context, ids []string) error {
 		failed = errors.Join(failed, r.ledger.Unbundle(ctx, left))
 	}
 	return failed
+}
+
+// enoughRoom waits until n more captures may be claimed, as long as their calls
+// still have the time they need afterwards.
+func (r *Runner) enoughRoom(ctx context.Context, n int) error {
+	if ends, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, ends.Add(-r.tempo.Budget()))
+		defer cancel()
+	}
+	return r.intake.take(ctx, n, r.bound())
 }
 
 // workAll works on claims at once, and joins what nobody expected: an outcome

@@ -143,7 +143,7 @@ func (r *Runner) work(ctx context.Context, c store.Claim) error {
 
 // send makes the one call that may move money.
 func (r *Runner) send(ctx context.Context, a *account, c store.Claim) error {
-	leave, wait, why := a.enter(ctx, r.until(c))
+	leave, wait, why := a.enter(ctx, r.until(ctx, c))
 	if why != "" {
 		return r.release(ctx, c, why, wait)
 	}
@@ -165,14 +165,25 @@ func (r *Runner) send(ctx context.Context, a *account, c store.Claim) error {
 // than giving the row back: two commits cost more than a moment.
 const patience = 2 * time.Second
 
-// until is the latest moment at which a claim's call may begin: before that it
-// waits for its account. A capture in a batch waits for those before it.
-func (r *Runner) until(c store.Claim) time.Time {
+// until is the latest moment at which a claim's call may begin, with its whole
+// budget before the lease and the task end: before that it waits for its account.
+// A capture in a batch waits for those before it.
+func (r *Runner) until(ctx context.Context, c store.Claim) time.Time {
 	latest := c.LeaseEnds.Add(-r.tempo.Budget() - r.tempo.SendMargin())
-	if soon := time.Now().Add(patience); !c.InBatch && soon.Before(latest) {
-		return soon
+	if ends, ok := ctx.Deadline(); ok {
+		latest = earlier(latest, ends.Add(-r.tempo.Budget()))
+	}
+	if !c.InBatch {
+		latest = earlier(latest, time.Now().Add(patience))
 	}
 	return latest
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // facts gathers what the judgement of ev needs. After a refusal of the
@@ -199,7 +210,7 @@ func (r *Runner) facts(ctx context.Context, a *account, c store.Claim, ev models
 func (r *Runner) look(ctx context.Context, a *account, c store.Claim) (models.Evidence, models.Decision) {
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
-	ev := a.lookUp(call, request(c), r.until(c))
+	ev := a.lookUp(call, request(c), r.until(ctx, c))
 	return ev, models.Judge(c.Operation, ev, r.facts(ctx, a, c, ev))
 }
 

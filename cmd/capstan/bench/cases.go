@@ -127,8 +127,10 @@ func (c Case) captures(o Options) int {
 	return o.Captures
 }
 
-// sweeps are the settings among which a peer's best is looked for.
+// sweeps are the settings among which the best is looked for: of a peer, and of
+// the ceiling, which is none unless it is the highest.
 var sweeps = map[string][]map[string]int{
+	caseCeiling: {{"workers": 2, "batch": 200}, {"workers": 2, "batch": 500}, {"workers": 4, "batch": 250}, {"workers": 4, "batch": 500}},
 	caseNaive:   {{"workers": 25}, {"workers": 50}, {"workers": 100}, {"workers": 200}, {"workers": 50, "conns": 40}},
 	"naive-pgx": {{"workers": 25}, {"workers": 50}, {"workers": 100}, {"workers": 200}, {"workers": 50, "conns": 40}},
 	"naive-50ms": {

@@ -50,7 +50,7 @@ type Tuning int
 
 // The peers to tune.
 const (
-	TuneBatched Tuning = iota // River with batches, whose best is least foreseeable
+	TuneBatched Tuning = iota // the ceiling, and River with batches, whose best is least foreseeable
 	TuneAll
 	TuneNone // for tests of the benchmark itself
 )
@@ -221,11 +221,11 @@ func settingsOf(c Case) string {
 	return c.Name
 }
 
-// tune looks for the best settings of peers.
+// tune looks for the best settings, each tried once.
 func (r *runner) tune(ctx context.Context) error {
 	for _, c := range r.cases {
 		choices, known := sweeps[c.Name]
-		if !known || r.o.Tune == TuneNone || r.o.Tune == TuneBatched && c.Name != caseBatched {
+		if !known || r.o.Tune == TuneNone || r.o.Tune == TuneBatched && c.Name != caseBatched && c.Name != caseCeiling {
 			continue
 		}
 		best := 0.0
