@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,57 +37,54 @@ type Move struct {
 	OrderTotal   *int64
 }
 
-// moveRow is a Move as the statement reads it. Most of it is empty most of the
-// time and left out: reading it would cost more than the rest of a confirmation.
+// moveRow is a Move as the statement reads it. What a confirmation needs stands
+// in columns; the rest is empty most of the time, and costs nothing then.
 type moveRow struct {
-	ID                   string          `json:"id"`
-	Version              int64           `json:"version"`
-	OrderID              string          `json:"order_id"`
-	AuthorizationID      string          `json:"authorization_id"`
-	CaptureID            *string         `json:"capture_id,omitempty"`
-	Event                models.Event    `json:"event"`
-	From                 models.State    `json:"from_state"`
-	To                   models.State    `json:"to_state"`
-	Annotates            bool            `json:"annotates,omitempty"`
-	WasLive              bool            `json:"was_live,omitempty"`
-	IsLive               bool            `json:"is_live,omitempty"`
-	Actor                string          `json:"actor,omitempty"`
-	Reason               string          `json:"reason,omitempty"`
-	Evidence             json.RawMessage `json:"evidence,omitempty"`
-	Outcome              string          `json:"outcome,omitempty"`
-	Wait                 int64           `json:"wait,omitempty"`
-	Defer                bool            `json:"defer,omitempty"`
-	Reserved             int64           `json:"reserved,omitempty"`
-	Rotate               bool            `json:"rotate,omitempty"`
-	Replayed             bool            `json:"replayed,omitempty"`
-	Try                  int             `json:"try,omitempty"`
-	Look                 int             `json:"look,omitempty"`
-	Unsent               int             `json:"unsent,omitempty"`
-	UnsentProof          bool            `json:"unsent_proof,omitempty"`
-	Sent                 bool            `json:"sent,omitempty"`
-	Flag                 string          `json:"flag,omitempty"`
-	ClearFlag            bool            `json:"clear_flag,omitempty"`
-	Amount               *int64          `json:"amount,omitempty"`
-	Lowered              int64           `json:"lowered,omitempty"`
-	Currency             string          `json:"currency,omitempty"`
-	OrderVersion         *int64          `json:"order_version,omitempty"`
-	OrderTotal           *int64          `json:"order_total,omitempty"`
-	GatewayTransactionID string          `json:"gateway_transaction_id,omitempty"`
-	RequestID            string          `json:"request_id,omitempty"`
-	Status               int             `json:"status,omitempty"`
-	Message              string          `json:"message,omitempty"`
-	ErrorCode            string          `json:"error_code,omitempty"`
-	ErrorDetail          string          `json:"error_detail,omitempty"`
-	Token                string          `json:"token,omitempty"`
-	AssertedBy           string          `json:"asserted_by,omitempty"`
-	HoldClose            string          `json:"hold_close,omitempty"`
-	Attempt              int64           `json:"attempt,omitempty"`
-	Leaves               bool            `json:"leaves,omitempty"`
-	Verdict              models.Verdict  `json:"verdict,omitempty"`
-	Rule                 string          `json:"rule,omitempty"`
-	Action               string          `json:"action,omitempty"`
-	VerdictID            *string         `json:"verdict_id,omitempty"`
-	ReconciliationID     *string         `json:"reconciliation_id,omitempty"`
+	ID, OrderID, AuthorizationID string
+	Version                      int64
+	Event                        models.Event
+	From, To                     models.State
+	WasLive, IsLive, Sent        bool
+	Actor, Reason, Evidence      string
+	Outcome                      string
+	Reserved, Attempt            int64
+	Amount                       *int64
+	Currency                     string
+	GatewayTransactionID         string
+	RequestID                    string
+	Status                       int64
+	Rest                         moveRest
+}
+
+// moveRest is what few moves have. An empty member is left out.
+type moveRest struct {
+	CaptureID        *string        `json:"capture_id,omitempty"`
+	Annotates        bool           `json:"annotates,omitempty"`
+	Wait             int64          `json:"wait,omitempty"` // microseconds
+	Defer            bool           `json:"defer,omitempty"`
+	Rotate           bool           `json:"rotate,omitempty"`
+	Replayed         bool           `json:"replayed,omitempty"`
+	Try              int            `json:"try,omitempty"`
+	Look             int            `json:"look,omitempty"`
+	Unsent           int            `json:"unsent,omitempty"`
+	UnsentProof      bool           `json:"unsent_proof,omitempty"`
+	Flag             string         `json:"flag,omitempty"`
+	ClearFlag        bool           `json:"clear_flag,omitempty"`
+	Lowered          int64          `json:"lowered,omitempty"`
+	OrderVersion     *int64         `json:"order_version,omitempty"`
+	OrderTotal       *int64         `json:"order_total,omitempty"`
+	Message          string         `json:"message,omitempty"`
+	ErrorCode        string         `json:"error_code,omitempty"`
+	ErrorDetail      string         `json:"error_detail,omitempty"`
+	Token            string         `json:"token,omitempty"`
+	AssertedBy       string         `json:"asserted_by,omitempty"`
+	HoldClose        string         `json:"hold_close,omitempty"`
+	Leaves           bool           `json:"leaves,omitempty"`
+	Verdict          models.Verdict `json:"verdict,omitempty"`
+	Rule             string         `json:"rule,omitempty"`
+	Action           string         `json:"action,omitempty"`
+	VerdictID        *string        `json:"verdict_id,omitempty"`
+	ReconciliationID *string        `json:"reconciliation_id,omitempty"`
 }
 
 //go:embed apply.sql
@@ -145,6 +141,10 @@ func (s *Store) Apply(ctx context.Context, m Move) (int64, error) {
 // returns the new version of each that matched. A move that is missing had lost
 // its fence: nothing of it was written.
 func (s *Store) ApplyAll(ctx context.Context, moves []Move) (map[string]int64, error) {
+	return s.applyAll(ctx, s.patient, moves)
+}
+
+func (s *Store) applyAll(ctx context.Context, on *pinned, moves []Move) (map[string]int64, error) {
 	if len(moves) == 0 {
 		return nil, nil
 	}
@@ -152,7 +152,7 @@ func (s *Store) ApplyAll(ctx context.Context, moves []Move) (map[string]int64, e
 	var moved map[string]int64
 	if plain { // one statement is its own transaction
 		err := s.retry(ctx, func() (err error) {
-			moved, err = s.apply(ctx, nil, moves)
+			moved, err = s.applyBy(ctx, on.run, nil, moves)
 			return err
 		})
 		return moved, err
@@ -164,9 +164,19 @@ func (s *Store) ApplyAll(ctx context.Context, moves []Move) (map[string]int64, e
 	return moved, err
 }
 
-// apply is the one place that moves operations. tx may be nil only for moves of
-// captures without a second event.
+// apply makes moves in a transaction.
 func (s *Store) apply(ctx context.Context, tx Tx, moves []Move) (map[string]int64, error) {
+	return s.applyBy(ctx, func(ctx context.Context, dest any, sql string, args lists) error {
+		return s.query(ctx, tx, dest, sql, args.inline()...)
+	}, tx, moves)
+}
+
+// running runs one statement, somewhere.
+type running func(ctx context.Context, dest any, sql string, args lists) error
+
+// applyBy is the one place that moves operations. tx, which run is within, may
+// be nil only for moves of captures without a second event.
+func (s *Store) applyBy(ctx context.Context, run running, tx Tx, moves []Move) (map[string]int64, error) {
 	rows := make([]moveRow, 0, len(moves))
 	for _, m := range moves {
 		row, err := m.row(m.Decision.Event)
@@ -175,7 +185,7 @@ func (s *Store) apply(ctx context.Context, tx Tx, moves []Move) (map[string]int6
 		}
 		rows = append(rows, row)
 	}
-	moved, err := s.applyRows(ctx, tx, moves[0].Op.Kind, rows)
+	moved, err := s.applyRows(ctx, run, moves[0].Op.Kind, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -230,14 +240,14 @@ func (s *Store) reset(ctx context.Context, tx Tx, refund Move) error {
 	return err
 }
 
-func (s *Store) applyRows(ctx context.Context, tx Tx, kind models.Kind, rows []moveRow) (map[string]int64, error) {
+func (s *Store) applyRows(ctx context.Context, run running, kind models.Kind, rows []moveRow) (map[string]int64, error) {
 	slices.SortFunc(rows, func(a, b moveRow) int { return strings.Compare(a.ID, b.ID) })
 	for i := 1; i < len(rows); i++ {
 		if rows[i].ID == rows[i-1].ID {
 			return nil, fmt.Errorf("record %d %ss: %s is among them twice; make its steps one after the other", len(rows), kind, rows[i].ID)
 		}
 	}
-	encoded, err := json.Marshal(rows)
+	lists, err := columnsOf(rows)
 	if err != nil {
 		return nil, fmt.Errorf("encode %d moves: %w", len(rows), err)
 	}
@@ -246,12 +256,7 @@ func (s *Store) applyRows(ctx context.Context, tx Tx, kind models.Kind, rows []m
 		Version int64        `bun:"version"`
 		State   models.State `bun:"state"`
 	}
-	if tx == nil {
-		err = s.pinned.query(ctx, &done, applyStatements[kind], string(encoded))
-	} else {
-		err = s.query(ctx, tx, &done, applyStatements[kind], string(encoded))
-	}
-	if err != nil {
+	if err := run(ctx, &done, applyStatements[kind], lists); err != nil {
 		return nil, fmt.Errorf("record %d %ss: %w", len(rows), kind, err)
 	}
 	moved := make(map[string]int64, len(done))
@@ -268,10 +273,7 @@ func (s *Store) applyRows(ctx context.Context, tx Tx, kind models.Kind, rows []m
 
 // kept is the verdict that is written beside the move, if one is.
 func (r moveRow) kept() models.Verdict {
-	if r.VerdictID == nil {
-		return ""
-	}
-	return r.Verdict
+	return r.Rest.Verdict
 }
 
 // row turns a move into what the statement reads. It refuses an edge that the
@@ -283,37 +285,39 @@ func (m Move) row(event models.Event) (moveRow, error) {
 	}
 	o, d, ev := m.Op, m.Decision, m.Evidence
 	r := moveRow{
-		ID: o.ID, Version: o.Version, OrderID: o.OrderID, AuthorizationID: o.AuthorizationID, CaptureID: o.CaptureID,
-		Event: event, From: o.State, To: to, Annotates: event.Annotates(), WasLive: o.State.Live(), IsLive: to.Live(),
-		Actor: clean(m.Actor), Reason: clean(m.Reason), Outcome: ev.Outcome.String(),
-		Wait: d.Wait.Microseconds(), Defer: d.Defer, Reserved: o.ReservedCents, Rotate: d.RotateKey, Replayed: d.Replayed,
-		Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
-		UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
-		Sent:        ev.Outcome != models.OutcomeNotSent && ev.Source == models.FromAnswer,
-		Flag:        d.Flag, ClearFlag: d.ClearFlag, Currency: o.CurrencyCode, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
-		GatewayTransactionID: clean(ev.GatewayTransactionID), RequestID: clean(ev.RequestID), Status: ev.Status,
-		Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
-		AssertedBy: clean(ev.By), Attempt: m.Attempt, Leaves: m.Leaves, Verdict: d.Verdict, Rule: clean(d.Rule), Action: m.Action,
+		ID: o.ID, Version: o.Version, OrderID: o.OrderID, AuthorizationID: o.AuthorizationID,
+		Event: event, From: o.State, To: to, WasLive: o.State.Live(), IsLive: to.Live(),
+		Actor: clean(m.Actor), Reason: clean(m.Reason), Outcome: ev.Outcome.String(), Reserved: o.ReservedCents, Attempt: m.Attempt,
+		Sent:     ev.Outcome != models.OutcomeNotSent && ev.Source == models.FromAnswer,
+		Currency: o.CurrencyCode, GatewayTransactionID: clean(ev.GatewayTransactionID), RequestID: clean(ev.RequestID), Status: int64(ev.Status),
+		Rest: moveRest{
+			CaptureID: o.CaptureID, Annotates: event.Annotates(), Wait: d.Wait.Microseconds(), Defer: d.Defer, Rotate: d.RotateKey, Replayed: d.Replayed,
+			Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
+			UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
+			Flag:        d.Flag, ClearFlag: d.ClearFlag, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
+			Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
+			AssertedBy: clean(ev.By), Leaves: m.Leaves && to.Live(),
+		},
 	}
 	if ev.Source != "" {
-		r.Evidence = cleanEvidence(ev).JSON()
+		r.Evidence = string(cleanEvidence(ev).JSON())
 	}
 	if r.Reason == "" {
-		r.Reason = r.Rule
+		r.Reason = clean(d.Rule)
 	}
 	switch event {
 	case models.Confirmed:
 		r.Amount, r.Currency = &ev.AmountCents, ev.CurrencyCode
 	case models.Lowered:
-		r.Amount, r.Lowered = &m.LoweredTo, o.AmountCents-m.LoweredTo
+		r.Amount, r.Rest.Lowered = &m.LoweredTo, o.AmountCents-m.LoweredTo
 	case models.Refused:
-		r.HoldClose = holdClose(o, ev, d)
+		r.Rest.HoldClose = holdClose(o, ev, d)
 	}
 	if m.LogVerdict {
 		id := NewID()
-		r.VerdictID = &id
+		r.Rest.VerdictID, r.Rest.Verdict, r.Rest.Rule, r.Rest.Action = &id, d.Verdict, clean(d.Rule), m.Action
 		if m.ReconciliationID != "" {
-			r.ReconciliationID = &m.ReconciliationID
+			r.Rest.ReconciliationID = &m.ReconciliationID
 		}
 	}
 	return r, nil

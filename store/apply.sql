@@ -9,28 +9,31 @@
 -- What a later part needs is carried along, never joined again: the parts are
 -- lists without an index, and joining two of them costs the square of a batch.
 WITH m AS (
-    SELECT m.id, m.version, m.order_id, m.authorization_id, m.capture_id, m.event, m.from_state, m.to_state,
-           COALESCE(m.annotates, false) AS annotates, COALESCE(m.was_live, false) AS was_live, COALESCE(m.is_live, false) AS is_live,
-           COALESCE(m.actor, '') AS actor, COALESCE(m.reason, '') AS reason, COALESCE(m.evidence, '{}') AS evidence,
-           COALESCE(m.outcome, '') AS outcome, COALESCE(m.wait, 0) AS wait, COALESCE(m.defer, false) AS defer, COALESCE(m.reserved, 0) AS reserved,
-           COALESCE(m.rotate, false) AS rotate, COALESCE(m.replayed, false) AS replayed, COALESCE(m.try, 0) AS try, COALESCE(m.look, 0) AS look,
-           COALESCE(m.unsent, 0) AS unsent, COALESCE(m.unsent_proof, false) AS unsent_proof, COALESCE(m.sent, false) AS sent,
-           COALESCE(m.flag, '') AS flag, COALESCE(m.clear_flag, false) AS clear_flag, m.amount, COALESCE(m.lowered, 0) AS lowered,
-           COALESCE(m.currency, '') AS currency, m.order_version, m.order_total, COALESCE(m.gateway_transaction_id, '') AS gateway_transaction_id,
-           COALESCE(m.request_id, '') AS request_id, COALESCE(m.status, 0) AS status, COALESCE(m.message, '') AS message,
-           COALESCE(m.error_code, '') AS error_code, COALESCE(m.error_detail, '') AS error_detail, COALESCE(m.token, '') AS token,
-           COALESCE(m.asserted_by, '') AS asserted_by, COALESCE(m.hold_close, '') AS hold_close, COALESCE(m.attempt, 0) AS attempt,
-           COALESCE(m.leaves, false) AS leaves, COALESCE(m.verdict, '') AS verdict, COALESCE(m.rule, '') AS rule, COALESCE(m.action, '') AS action,
-           m.verdict_id, m.reconciliation_id
-    FROM jsonb_to_recordset(?0::jsonb) AS m (
-        id uuid, version bigint, order_id uuid, authorization_id uuid, capture_id uuid,
-        event text, from_state text, to_state text, annotates boolean, was_live boolean, is_live boolean,
-        actor text, reason text, evidence jsonb, outcome text,
-        wait bigint, defer boolean, reserved bigint, rotate boolean, replayed boolean, try integer, look integer, unsent integer, unsent_proof boolean, sent boolean,
-        flag text, clear_flag boolean, amount bigint, lowered bigint, currency text, order_version bigint, order_total bigint,
-        gateway_transaction_id text, request_id text, status integer, message text, error_code text, error_detail text, token text,
-        asserted_by text, hold_close text, attempt bigint, leaves boolean,
-        verdict text, rule text, action text, verdict_id uuid, reconciliation_id uuid)
+    SELECT m.id, m.version, m.order_id, m.authorization_id, m.event, m.from_state, m.to_state, m.was_live, m.is_live, m.sent, m.actor, m.reason,
+           m.evidence, m.outcome, m.reserved, m.attempt, m.amount, m.currency, m.gateway_transaction_id, m.request_id, m.status,
+           (m.rest ->> 'capture_id')::uuid AS capture_id, COALESCE((m.rest ->> 'annotates')::boolean, false) AS annotates,
+           COALESCE((m.rest ->> 'wait')::bigint, 0) AS wait, COALESCE((m.rest ->> 'defer')::boolean, false) AS defer,
+           COALESCE((m.rest ->> 'rotate')::boolean, false) AS rotate, COALESCE((m.rest ->> 'replayed')::boolean, false) AS replayed,
+           COALESCE((m.rest ->> 'try')::integer, 0) AS try, COALESCE((m.rest ->> 'look')::integer, 0) AS look,
+           COALESCE((m.rest ->> 'unsent')::integer, 0) AS unsent, COALESCE((m.rest ->> 'unsent_proof')::boolean, false) AS unsent_proof,
+           COALESCE(m.rest ->> 'flag', '') AS flag, COALESCE((m.rest ->> 'clear_flag')::boolean, false) AS clear_flag,
+           COALESCE((m.rest ->> 'lowered')::bigint, 0) AS lowered, (m.rest ->> 'order_version')::bigint AS order_version,
+           (m.rest ->> 'order_total')::bigint AS order_total, COALESCE(m.rest ->> 'message', '') AS message,
+           COALESCE(m.rest ->> 'error_code', '') AS error_code, COALESCE(m.rest ->> 'error_detail', '') AS error_detail,
+           COALESCE(m.rest ->> 'token', '') AS token, COALESCE(m.rest ->> 'asserted_by', '') AS asserted_by,
+           COALESCE(m.rest ->> 'hold_close', '') AS hold_close, COALESCE((m.rest ->> 'leaves')::boolean, false) AS leaves,
+           COALESCE(m.rest ->> 'verdict', '') AS verdict, COALESCE(m.rest ->> 'rule', '') AS rule, COALESCE(m.rest ->> 'action', '') AS action,
+           (m.rest ->> 'verdict_id')::uuid AS verdict_id, (m.rest ->> 'reconciliation_id')::uuid AS reconciliation_id
+    FROM (SELECT u.id, u.version, u.order_id, u.authorization_id, u.event, u.from_state, u.to_state, u.was_live, u.is_live, u.sent, u.actor, u.reason,
+                 COALESCE(NULLIF(u.evidence, '')::jsonb, '{}') AS evidence, u.outcome, u.reserved, u.attempt, u.amount, u.currency,
+                 u.gateway_transaction_id, u.request_id, u.status, NULLIF(u.rest, '')::jsonb AS rest
+          FROM unnest(?0::uuid[], ?1::bigint[], ?2::uuid[], ?3::uuid[], ?4::text[], ?5::text[], ?6::text[], ?7::boolean[], ?8::boolean[], ?9::boolean[],
+                      ?10::text[], ?11::text[], ?12::text[], ?13::text[], ?14::bigint[], ?15::bigint[], ?16::bigint[], ?17::text[], ?18::text[],
+                      ?19::text[], ?20::integer[], ?21::text[])
+               AS u (id, version, order_id, authorization_id, event, from_state, to_state, was_live, is_live, sent,
+                     actor, reason, evidence, outcome, reserved, attempt, amount, currency, gateway_transaction_id,
+                     request_id, status, rest)
+          OFFSET 0) AS m -- read each document once
 ), locked AS (
     SELECT m.*, r.status AS order_status, r.total_amount_cents,
            (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing,

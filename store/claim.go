@@ -159,7 +159,7 @@ func (s *Store) columns(row any, alias string) string {
 // the process dies after the commit, the lease runs out and the sweep brings
 // the rows back, to be looked up first.
 func (s *Store) ClaimAll(ctx context.Context, kind models.Kind, ids []string, owner string) ([]Claim, error) {
-	return s.claim(ctx, kind, ids, make([]int64, len(ids)), owner, nil)
+	return s.claim(ctx, s.patient, kind, ids, make([]int64, len(ids)), owner, nil)
 }
 
 // ClaimSend turns a claim that looked, and found conclusively nothing, into one
@@ -168,7 +168,7 @@ func (s *Store) ClaimAll(ctx context.Context, kind models.Kind, ids []string, ow
 // now stands against sending.
 func (s *Store) ClaimSend(ctx context.Context, look Outcome) (Claim, error) {
 	c := look.Claim
-	again, err := s.claim(ctx, c.Kind, []string{c.ID}, []int64{c.Version}, look.Worker, &look)
+	again, err := s.claim(ctx, s.patient, c.Kind, []string{c.ID}, []int64{c.Version}, look.Worker, &look)
 	if err != nil {
 		return Claim{}, err
 	}
@@ -180,7 +180,7 @@ func (s *Store) ClaimSend(ctx context.Context, look Outcome) (Claim, error) {
 }
 
 // claim takes from the open, or after a look to send.
-func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versions []int64, owner string, look *Outcome) ([]Claim, error) {
+func (s *Store) claim(ctx context.Context, on *pinned, kind models.Kind, ids []string, versions []int64, owner string, look *Outcome) ([]Claim, error) {
 	args := []any{
 		uuidArray(ids), intArray(versions), s.tempo.Lease().Microseconds(), s.tempo.Budget().Microseconds(), clean(owner),
 		(s.tempo.Lease() - s.tempo.Budget() - s.tempo.SendMargin()).Microseconds(),
@@ -193,7 +193,7 @@ func (s *Store) claim(ctx context.Context, kind models.Kind, ids []string, versi
 	var claims []Claim
 	err := s.retry(ctx, func() error {
 		claims = nil
-		return s.pinned.query(ctx, &claims, s.claims[kind][count(look != nil)], args...)
+		return on.query(ctx, &claims, s.claims[kind][count(look != nil)], args...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim %d %ss: %w", len(ids), kind, err)

@@ -54,7 +54,7 @@ func (c *Committer) ClaimAll(ctx context.Context, kind models.Kind, ids []string
 	if len(ids) == 1 {
 		claim, err := c.claims.Do(ctx, strings.ToLower(ids[0])) // as Postgres spells it
 		if locked(err) {                                        // someone holds one of its batch, perhaps another
-			return c.Store.ClaimAll(ctx, kind, ids, owner)
+			return c.claimNow(ctx, ids)
 		}
 		if err != nil || claim == nil {
 			return nil, err
@@ -69,11 +69,16 @@ func (c *Committer) ClaimAll(ctx context.Context, kind models.Kind, ids []string
 	defer func() { <-c.batches }()
 	ids = slices.Clone(ids)
 	slices.Sort(ids) // rows are locked in this order
-	claims, err := c.Store.ClaimAll(ctx, kind, ids, owner)
+	claims, err := c.claimNow(ctx, ids)
 	if locked(err) {
 		return c.claimEach(ctx, ids)
 	}
 	return claims, err
+}
+
+// claimNow claims unless someone holds one of ids.
+func (c *Committer) claimNow(ctx context.Context, ids []string) ([]Claim, error) {
+	return c.claim(ctx, c.hasty, models.Capture, ids, make([]int64, len(ids)), c.owner, nil)
 }
 
 // claimEach claims a task's captures one by one, and leaves out those that
@@ -148,7 +153,7 @@ func (c *Committer) claimGathered(ctx context.Context, ids []string) []gather.An
 	slices.Sort(distinct)
 	ctx, cancel := context.WithTimeout(ctx, c.tempo.RecordTimeout())
 	defer cancel()
-	claims, err := c.Store.ClaimAll(ctx, models.Capture, distinct, c.owner)
+	claims, err := c.claimNow(ctx, distinct)
 	switch {
 	case err != nil && len(distinct) > 1 && !Unavailable(err) && !locked(err):
 		for id, i := range first {
@@ -167,7 +172,7 @@ func (c *Committer) claimGathered(ctx context.Context, ids []string) []gather.An
 }
 
 func (c *Committer) claimAlone(ctx context.Context, id string) gather.Answer[*Claim] {
-	claims, err := c.Store.ClaimAll(ctx, models.Capture, []string{id}, c.owner)
+	claims, err := c.claimNow(ctx, []string{id})
 	if err != nil || len(claims) == 0 {
 		return gather.Answer[*Claim]{Err: err}
 	}
@@ -190,7 +195,7 @@ func (c *Committer) recordGathered(ctx context.Context, outcomes []Outcome) []ga
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.tempo.RecordTimeout())
 	defer cancel()
-	moved, err := c.ApplyAll(ctx, moves)
+	moved, err := c.applyAll(ctx, c.hasty, moves)
 	switch {
 	case err == nil:
 		for _, i := range at {

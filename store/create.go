@@ -260,7 +260,7 @@ func (s *Store) atOnce(ctx context.Context, tx Tx, dest any, sql string, args ..
 	if tx != nil {
 		return s.query(ctx, tx, dest, sql, args...)
 	}
-	return s.retry(ctx, func() error { return s.approving.query(ctx, dest, sql, args...) })
+	return s.retry(ctx, func() error { return s.patient.query(ctx, dest, sql, args...) })
 }
 
 func transactionNumber(o models.Order) string {

@@ -26,19 +26,19 @@ type pinned struct {
 	ready map[string]bun.Stmt
 }
 
-// pinnedConns is how many batches may be in the database at once. More gain
+// hastyConns is how many batches may be in the database at once. More gain
 // nothing: a batch keeps a core busy, and the rest only queue for locks.
-const pinnedConns = 4
+const hastyConns = 4
 
 // planSettings pin the plans. Compiling them would cost more than running them.
 var planSettings = map[string]string{
 	"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
 }
 
-// newPinned opens a pool of such connections. lockTimeout ends a statement that
+// newPinned opens a pool of at most conns such connections. lockTimeout ends a statement that
 // waits for a row for so long, so that one order which a shop's transaction
 // holds does not hold up a whole batch; 0 waits as long as the statement may take.
-func newPinned(cfg *pgx.ConnConfig, lockTimeout time.Duration) *pinned {
+func newPinned(cfg *pgx.ConnConfig, conns int, lockTimeout time.Duration) *pinned {
 	cfg = cfg.Copy()
 	for name, value := range planSettings {
 		cfg.RuntimeParams[name] = value
@@ -47,8 +47,9 @@ func newPinned(cfg *pgx.ConnConfig, lockTimeout time.Duration) *pinned {
 		cfg.RuntimeParams["lock_timeout"] = fmt.Sprint(max(1, lockTimeout.Milliseconds()))
 	}
 	pool := connect(cfg)
-	pool.SetMaxOpenConns(pinnedConns)
-	pool.SetMaxIdleConns(pinnedConns)
+	pool.SetMaxOpenConns(conns)
+	pool.SetMaxIdleConns(min(conns, hastyConns))
+	pool.SetConnMaxIdleTime(5 * time.Minute)
 	return &pinned{db: bun.NewDB(pool, pgdialect.New()), ready: map[string]bun.Stmt{}}
 }
 
@@ -64,6 +65,11 @@ func (p *pinned) query(ctx context.Context, dest any, sql string, args ...any) e
 		return err
 	}
 	return p.db.ScanRows(ctx, rows, dest) // closes rows
+}
+
+// run is query for lists.
+func (p *pinned) run(ctx context.Context, dest any, sql string, args lists) error {
+	return p.query(ctx, dest, sql, args...)
 }
 
 // statement returns the prepared statement of sql. database/sql prepares it

@@ -21,16 +21,16 @@ type Tx = bun.IConn
 
 // Store is the ledger. It is safe for concurrent use.
 type Store struct {
-	db     *bun.DB
-	pinned *pinned
-	// approving is apart from pinned: who approves may wait for a shop that holds
-	// an order's lock, and no claim or outcome is to wait behind that.
-	approving *pinned
-	claims    map[models.Kind][2]string
-	snapshots string
-	config    *pgx.ConnConfig
-	tempo     models.Tempo
-	onMove    func(Moved)
+	db *bun.DB
+	// hasty runs the batches of a Committer, and gives up on a row that someone
+	// holds; patient waits for it. Apart, so that no batch waits behind an
+	// approval that waits for a shop's transaction.
+	hasty, patient *pinned
+	claims         map[models.Kind][2]string
+	snapshots      string
+	config         *pgx.ConnConfig
+	tempo          models.Tempo
+	onMove         func(Moved)
 }
 
 // Moved is told for every step that an operation made, for logs and metrics.
@@ -84,7 +84,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s := &Store{db: bun.NewDB(pool, pgdialect.New()), pinned: newPinned(cfg, o.Tempo.LockTimeout()), approving: newPinned(cfg, 0), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
+	s := &Store{db: bun.NewDB(pool, pgdialect.New()), hasty: newPinned(cfg, hastyConns, o.Tempo.LockTimeout()), patient: newPinned(cfg, conns, 0), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
 	s.claims, s.snapshots = claimStatements(), s.snapshotStatement()
 	if s.onMove == nil {
 		s.onMove = func(Moved) {}
@@ -120,7 +120,7 @@ func (s *Store) Now(ctx context.Context, tx Tx) (time.Time, error) {
 
 // Close ends all connections.
 func (s *Store) Close() error {
-	return errors.Join(s.db.Close(), s.pinned.close(), s.approving.close())
+	return errors.Join(s.db.Close(), s.hasty.close(), s.patient.close())
 }
 
 // Tempo returns the deadlines the store writes by.
