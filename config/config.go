@@ -53,7 +53,7 @@ type Log struct {
 type Ledger struct {
 	DatabaseURL gateway.Secret `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
 	RedisURL    gateway.Secret `env:"REDIS_URL" placeholder:"URL" help:"Redis: redis://, rediss://, redis-sentinel://, redis-cluster://."`
-	MaxConns    int            `default:"16" env:"CAPSTAN_DATABASE_CONNECTIONS" help:"Size of the Postgres connection pool."`
+	MaxConns    int            `default:"16" env:"CAPSTAN_DATABASE_CONNECTIONS" help:"Size of the Postgres connection pool; statements with pinned plans have one of the same size, and batches one of 4."`
 }
 
 // Validate wants both addresses.
@@ -101,11 +101,18 @@ type Gateways struct {
 	StripeWebhookSecrets []gateway.Secret `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Secrets of Stripe's webhooks, comma-separated while one is replaced."`
 	CommerceLayerSecrets []gateway.Secret `name:"commercelayer-shared-secret" env:"COMMERCELAYER_SHARED_SECRET" placeholder:"SECRET" help:"Shared secrets of Commerce Layer's webhooks."`
 	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second that this process makes to each gateway account; 0 is unbounded."`
+	CallsAtOnce          int              `name:"gateway-calls" env:"CAPSTAN_GATEWAY_CALLS" default:"256" help:"Calls that this process has under way to each gateway account at most."`
 }
 
 // Validate keeps a live key away from test mode and the other way round.
 func (g Gateways) Validate(mode models.Mode) error {
 	var errs []error
+	if g.CallsAtOnce < 1 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_GATEWAY_CALLS %d: at least 1", g.CallsAtOnce))
+	}
+	if g.RatePerSecond < 0 {
+		errs = append(errs, fmt.Errorf("CAPSTAN_GATEWAY_RATE %g: not negative", g.RatePerSecond))
+	}
 	if g.StripeURL != "" {
 		if u, err := url.Parse(g.StripeURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 			errs = append(errs, fmt.Errorf("STRIPE_BASE_URL %q: must be an http or https URL", g.StripeURL))

@@ -140,6 +140,11 @@ func (c *Committer) Release(ctx context.Context, claim Claim, worker, why string
 	return c.Record(ctx, claim.released(worker, why, wait))
 }
 
+// Waiting is how many claims and outcomes wait for a batch.
+func (c *Committer) Waiting() (claims, outcomes int) {
+	return c.claims.Waiting(), c.outcomes.Waiting()
+}
+
 func (c *Committer) claimGathered(ctx context.Context, ids []string) []gather.Answer[*Claim] {
 	answers := make([]gather.Answer[*Claim], len(ids))
 	first := map[string]int{} // of two deliveries of one capture, the first may have it

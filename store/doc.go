@@ -6,8 +6,10 @@
 //   - claim.go, claim.sql: a worker takes operations, the intent committed before a call;
 //   - apply.go, apply.sql: the one place that moves an operation, with its
 //     history row and its effects on capture, hold, order and open work;
-//   - create.go: the one place that makes operations, under both caps;
-//   - orders.go, holds.go, approve.go, edit.go: what a shop does to an order;
+//   - committer.go: claims and outcomes that share statements; pinned.go, lists.go:
+//     how such statements are run;
+//   - create.go, create.sql: the one place that makes operations, under both caps;
+//   - orders.go, approve.go, snapshot.go, byhand.go, edit.go: what a shop does to an order;
 //   - observe.go: evidence from outside a claim;
 //   - work.go: open work for the relay and the sweep; review.go: orders to look at again;
 //   - inbox.go and deliveries.go: webhooks in and out;

@@ -2,11 +2,6 @@ package store
 
 import "github.com/capstan-pay/capstan/models"
 
-// Waiting is how many claims and outcomes wait for a batch.
-func (c *Committer) Waiting() (claims, outcomes int) {
-	return c.claims.Waiting(), c.outcomes.Waiting()
-}
-
 // PlanSettings are the settings of the connections that batches run on.
 func PlanSettings() map[string]string { return planSettings }
 

@@ -131,6 +131,12 @@ func (i *intake) take(ctx context.Context, n, bound int) error {
 	}
 }
 
+func (i *intake) inFlight() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.taken
+}
+
 func (i *intake) give(n int) {
 	if n == 0 {
 		return

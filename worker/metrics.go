@@ -60,6 +60,19 @@ func (m *Metrics) swept(r store.SweepReport, now time.Time) {
 	m.lastSweep.Set(float64(now.Unix()))
 }
 
+// Gauges show what a runner holds in memory: a number that stays high is a
+// batch that does not come back from Postgres, or a gateway that is slow.
+func (r *Runner) Gauges() []prometheus.Collector {
+	gauge := func(name, help string, value func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		gauge("capstan_claims_waiting", "Captures that wait to be claimed together.", func() int { n, _ := r.committer.Waiting(); return n }),
+		gauge("capstan_outcomes_waiting", "Outcomes that wait to be recorded together.", func() int { _, n := r.committer.Waiting(); return n }),
+		gauge("capstan_captures_in_flight", "Captures that batches have claimed and not finished.", r.intake.inFlight),
+	}
+}
+
 // Collector measures open work and queues whenever Prometheus asks. Its cost
 // follows open work.
 type Collector struct {

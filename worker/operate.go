@@ -37,14 +37,16 @@ const (
 
 // Runner works operations, one by one and in batches. It is safe for concurrent use.
 type Runner struct {
-	ledger   ledger
-	intake   *intake
-	store    *store.Store
-	accounts map[string]*account
-	tempo    models.Tempo
-	name     string
-	log      *slog.Logger
-	at       func(Step)
+	ledger ledger
+	// committer is the ledger, without what a test puts before it.
+	committer *store.Committer
+	intake    *intake
+	store     *store.Store
+	accounts  map[string]*account
+	tempo     models.Tempo
+	name      string
+	log       *slog.Logger
+	at        func(Step)
 }
 
 // RunnerConfig is what a Runner needs.
@@ -73,8 +75,9 @@ func NewRunner(c RunnerConfig) *Runner {
 	if c.InFlight == 0 {
 		c.InFlight = defaultInFlight
 	}
+	committer := store.NewCommitter(c.Store, c.Name)
 	r := &Runner{
-		ledger: store.NewCommitter(c.Store, c.Name), intake: newIntake(c.InFlight), store: c.Store, accounts: map[string]*account{}, tempo: c.Store.Tempo(), name: c.Name, log: c.Log, at: c.AtStep,
+		ledger: committer, committer: committer, intake: newIntake(c.InFlight), store: c.Store, accounts: map[string]*account{}, tempo: c.Store.Tempo(), name: c.Name, log: c.Log, at: c.AtStep,
 	}
 	if r.at == nil {
 		r.at = func(Step) {}

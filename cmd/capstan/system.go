@@ -94,7 +94,7 @@ func open(ctx context.Context, c config.Role, log *slog.Logger) (*system, error)
 	}
 	s.enqueuer = enqueuer.New(enqueuer.Config{Store: st, Redis: s.redis, CancelAfter: c.Tempo().Of(c.CancelAfter), Log: log})
 	s.runner = worker.NewRunner(worker.RunnerConfig{
-		Store: st, Accounts: s.accounts, Name: workerName(), Log: log, RatePerSecond: c.RatePerSecond,
+		Store: st, Accounts: s.accounts, Name: workerName(), Log: log, RatePerSecond: c.RatePerSecond, CallsAtOnce: c.CallsAtOnce,
 	})
 	return s, nil
 }
@@ -192,6 +192,7 @@ func (s *system) start(ctx context.Context, r roles) error {
 }
 
 func (s *system) startWorker(ctx context.Context) error {
+	s.registry.MustRegister(s.runner.Gauges()...)
 	t := s.settings.Tempo()
 	s.worker = worker.NewServer(worker.Config{
 		Runner: s.runner, Redis: s.redis, Connect: s.connectRedis, Concurrency: s.settings.Concurrency, Servers: s.settings.Servers, SweepEvery: t.Of(s.settings.SweepEvery),
