@@ -93,7 +93,7 @@ bench: deps build peers ## Capstan against a naive handler and River, interleave
 	bin/capstan bench $(BENCHFLAGS)
 
 .PHONY: bench-large
-bench-large: deps build peers ## the same in a ledger of LEDGER (10 million) finished captures (an hour, 20 GB of disk)
+bench-large: deps build peers ## the same in a ledger of LEDGER (10 million) finished captures (an hour, 40 GB of disk)
 	bin/capstan bench --ledger $(LEDGER) --cases capstan,capstan-large,naive,sweep,sweep-large $(BENCHFLAGS)
 
 .PHONY: peers

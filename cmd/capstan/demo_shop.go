@@ -116,6 +116,24 @@ func (s *shop) patchOrder(ctx context.Context, o *sale, attributes map[string]an
 	return call(ctx, s.api, http.MethodPatch, "/api/orders/"+o.OrderID, map[string]any{"type": "orders", "id": o.OrderID, "attributes": attributes}, nil)
 }
 
+// approveAll approves orders by one request, which answers each.
+func (s *shop) approveAll(ctx context.Context, sales []*sale) error {
+	orders := make([]map[string]string, len(sales))
+	for i, o := range sales {
+		orders[i] = map[string]string{"type": "orders", "id": o.OrderID}
+	}
+	var answered []approval
+	if err := call(ctx, s.api, http.MethodPost, "/api/orders/approve", orders, &answered); err != nil {
+		return err
+	}
+	for i, a := range answered {
+		if len(a.Errors) > 0 {
+			return fmt.Errorf("approve %s: %s", sales[i].Reference, a.Errors[0].Detail)
+		}
+	}
+	return nil
+}
+
 // paymentStatus reads what the order says.
 func (s *shop) paymentStatus(ctx context.Context, o *sale) (string, error) {
 	var order resource
