@@ -35,6 +35,11 @@ const ddlWait = 500 * time.Millisecond
 // where they belong; more are left to [Store.Migrate].
 const settleLimit = 50_000
 
+// tendEvery is how often the sweeps of one process look whether a partition is
+// missing: there are months of time to notice, and the catalog's answer takes
+// longer the more of them there are.
+const tendEvery = time.Hour
+
 // Month is a month of history, its first moment in UTC.
 type month struct{ time.Time }
 
@@ -145,7 +150,14 @@ const migrateTries = 20
 // in its way is an error only when the next month has no place yet. Until then
 // each sweep tries again, and nothing is at risk.
 func (s *Store) tendPartitions(ctx context.Context) error {
+	if last := s.tended.Load(); last != nil && time.Since(*last) < tendEvery {
+		return nil
+	}
 	_, err := s.EnsurePartitions(ctx)
+	if err == nil {
+		now := time.Now()
+		s.tended.Store(&now)
+	}
 	if err == nil {
 		return nil
 	}

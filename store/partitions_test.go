@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
 )
 
@@ -173,13 +174,21 @@ func TestSweepMakesPartitions(t *testing.T) {
 	if got := b.partitions(t, "attempts"); len(got) != 5 {
 		t.Errorf("%v", got)
 	}
-	b.gone(t, months("attempts", 1, 3)...)
+	b.gone(t, months("attempts", 3, 3)...)
+	b.sweep(t)
+	if got := b.partitions(t, "attempts"); len(got) != 4 {
+		t.Errorf("%v: a sweep that looked a moment ago looked again", got)
+	}
+	anew := func() { b.Store = openAt(t, b.url, models.Tempo{}) } // another process, or this one an hour later
+	anew()
+	b.gone(t, months("attempts", 1, 2)...)
 	b.exec(t, `CREATE TABLE `+months("attempts", 3, 3)[0]+` (x int)`) // stands in the way
 	if _, err := b.RunSweep(t.Context(), sweep); err == nil || !strings.Contains(err.Error(), "capstan migrate") {
 		t.Errorf("without a place for next month: %v", err)
 	}
 	b.exec(t, `DROP TABLE `+months("attempts", 3, 3)[0])
 	b.sweep(t)
+	anew()
 	b.gone(t, months("attempts", 3, 3)...)
 	b.exec(t, `CREATE TABLE `+months("attempts", 3, 3)[0]+` (x int)`)
 	b.sweep(t)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +32,7 @@ type Store struct {
 	config         *pgx.ConnConfig
 	tempo          models.Tempo
 	onMove         func(Moved)
+	tended         atomic.Pointer[time.Time] // when a sweep last looked at the partitions
 }
 
 // Moved is told for every step that an operation made, for logs and metrics.
