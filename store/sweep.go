@@ -132,17 +132,18 @@ func overdueRule(state models.State) string {
 func (s *Store) republish(ctx context.Context, sw Sweep, report *SweepReport) error {
 	for {
 		var found []Finding
-		err := s.query(ctx, nil, &found, `WITH late AS (
+		// With a pinned plan: planning it anew takes longer the larger the ledger is.
+		err := s.patient.query(ctx, &found, `WITH late AS (
 				SELECT o.id, o.kind, o.order_id, o.state, o.version, w.due_at `+overdue+` FOR UPDATE OF w SKIP LOCKED
 			), again AS (
 				UPDATE work AS w SET alone = true, generation = w.generation + 1, published_at = NULL FROM late WHERE w.operation_id = late.id RETURNING w.generation
 			), said AS (
 				INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours)
-				SELECT gen_random_uuid(), ?3, late.id, late.kind, late.order_id, 'republish', ?4 || late.state, 'published', late.state, ?5,
+				SELECT gen_random_uuid(), ?3::uuid, late.id, late.kind, late.order_id, 'republish', ?4::text || late.state, 'published', late.state, ?5::text,
 				       jsonb_build_object('state', late.state, 'version', late.version, 'due_at', late.due_at)
 				FROM late
 			) SELECT id AS operation_id, kind, order_id, state, version, due_at AS since FROM late, (SELECT count(*) FROM again) AS n`,
-			s.tempo.DueGrace().Microseconds(), s.tempo.RepublishAfter().Microseconds(), sweepBatch, report.ID, "no task can be alive: ", sw.Owner)
+			s.tempo.DueGrace().Microseconds(), s.tempo.RepublishAfter().Microseconds(), sweepBatch, report.ID, "no task can be alive: ", clean(sw.Owner))
 		if err != nil {
 			return fmt.Errorf("republish overdue work: %w", err)
 		}
