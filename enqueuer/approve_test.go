@@ -126,18 +126,7 @@ func TestApproveInTheCallersTransaction(t *testing.T) {
 func TestPublish(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, onApproval)
-	orderID, _ := s.held(t)
-	tx, err := s.db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := s.captures.Approve(t.Context(), tx, models.Test, orderID, "shop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	p := s.published(t, 1)[0]
 	for range 3 {
 		if err := p.Publish(t.Context()); err != nil {
 			t.Fatal(err)

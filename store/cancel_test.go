@@ -403,3 +403,24 @@ func TestRefusedEditWritesNothing(t *testing.T) {
 	}
 	b.verify(t)
 }
+
+// TestResetNamesItsRefund: a claim brings along what the history of what follows
+// from it says.
+func TestResetNamesItsRefund(t *testing.T) {
+	b := newBench(t, onApproval)
+	c := store.NewCommitter(b.Store, "worker")
+	o, paid := b.paid(t)
+	must(t, b.cancelOrder(o.ID))
+	refund := b.refundOf(t, o.ID)
+	claims, err := c.ClaimAll(t.Context(), models.Refund, []string{refund.ID}, "worker")
+	must(t, err)
+	must(t, c.Record(t.Context(), b.judged(claims[0], confirmed(refund))))
+	if got := b.reread(t, paid); got.State != models.Reset {
+		t.Errorf("the capture is %s", got.State)
+	}
+	want := "given back by " + refund.Number
+	if got := read[string](t, b, `SELECT reason FROM events WHERE operation_id = $1 AND event = 'returned'`, paid.ID); got != want || refund.Number == "" {
+		t.Errorf("the capture was %q, want %q", got, want)
+	}
+	b.right(t)
+}

@@ -107,26 +107,18 @@ func (c *Committer) Record(ctx context.Context, o Outcome) error {
 		return c.Store.Record(ctx, o) // a transaction of several statements
 	}
 	_, err := c.outcomes.Do(ctx, o)
-	if !locked(err) {
+	if !locked(err) && !errors.Is(err, ErrStale) {
 		return err
 	}
-	// Someone holds an order of its batch, perhaps this one's, for long: it goes on
-	// by itself, where it is in nobody's way.
-	return c.recordPatiently(ctx, o)
-}
-
-// recordPatiently records one outcome on an ordinary connection, which waits for
-// a lock as long as ctx allows.
-func (c *Committer) recordPatiently(ctx context.Context, o Outcome) error {
-	var moved map[string]int64
-	err := c.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-		moved, err = c.apply(ctx, tx, []Move{o.Move()})
-		return err
-	})
-	if err == nil && len(moved) == 0 {
-		return c.RecordFenced(ctx, o)
+	// It goes on by itself, where it is in nobody's way: someone holds an order of
+	// its batch, perhaps this one's, for long; or its claim was overtaken. Money may
+	// have moved, so neither a caller who has gone nor the time spent so far counts.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.tempo.RecordTimeout())
+	defer cancel()
+	if locked(err) {
+		return c.Store.Record(ctx, o)
 	}
-	return err
+	return c.RecordFenced(ctx, o)
 }
 
 // locked reports whether a statement gave up waiting for a row.
@@ -205,7 +197,7 @@ func (c *Committer) recordGathered(ctx context.Context, outcomes []Outcome) []ga
 	case err == nil:
 		for _, i := range at {
 			if _, ok := moved[outcomes[i].Claim.ID]; !ok {
-				answers[i].Err = c.RecordFenced(ctx, outcomes[i])
+				answers[i].Err = ErrStale
 			}
 		}
 	case len(moves) > 1 && !Unavailable(err) && !locked(err):

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -325,17 +324,20 @@ func TestOneRowThatCannotBeWritten(t *testing.T) {
 }
 
 // TestOneOrderThatIsHeld: a shop's transaction that holds an order for long
-// holds up nothing but that order's own capture.
+// holds up nothing but that order's own capture, which is recorded when it is
+// free, though whoever brought the outcome has gone.
 func TestOneOrderThatIsHeld(t *testing.T) {
 	url := migrated(t)
-	b := bench{newShop(t, openAt(t, url, models.Tempo{Scale: 10}), onApproval), url, openSQL(t, url), false}
+	b := bench{newShop(t, openAt(t, url, models.Tempo{Scale: 5}), onApproval), url, openSQL(t, url), false}
 	c := store.NewCommitter(b.Store, "worker")
 	claims := b.claimed(t, 30)
 	release := b.lock(t, "orders", claims[7].OrderID)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
 	var crowd sync.WaitGroup
 	for _, o := range b.outcomes(claims) {
 		crowd.Go(func() {
-			if err := c.Record(context.Background(), o); err != nil {
+			if err := c.Record(gone, o); err != nil {
 				t.Errorf("record: %v", err)
 			}
 		})
@@ -598,174 +600,6 @@ func TestCommittersOfTwoWorkers(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[models.State]int{models.Succeeded: 30}, b.states(t, ids...)); diff != "" {
 		t.Errorf("states (-want +got):\n%s", diff)
-	}
-	b.right(t)
-}
-
-type workRow struct {
-	Generation int
-	Alone      bool
-	Published  bool
-}
-
-func (b bench) workOf(t *testing.T, id string) (w workRow, open bool) {
-	t.Helper()
-	err := b.db.QueryRow(`SELECT generation, alone, published_at IS NOT NULL FROM work WHERE operation_id = $1`, id).Scan(&w.Generation, &w.Alone, &w.Published)
-	if errors.Is(err, sql.ErrNoRows) {
-		return w, false
-	}
-	must(t, err)
-	return w, true
-}
-
-// TestUnbundle: what is open goes on as a task of its own, once, however often
-// it is asked for; what has ended, or went on alone before, is left as it is.
-func TestUnbundle(t *testing.T) {
-	b := newBench(t, onApproval)
-	_, pending := b.approved(t)
-	_, under := b.approved(t)
-	_, alone := b.approved(t)
-	_, ended := b.approved(t)
-	b.publish(t)
-	b.record(t, b.claim(t, ended), confirmed(ended))
-	must(t, b.Hint(t.Context(), nil, b.reread(t, alone), "test", "look"))
-	b.publish(t)
-	claim := b.claim(t, under)
-	all := []string{pending.ID, under.ID, alone.ID, ended.ID, store.NewID(), "x"}
-	for range 2 {
-		must(t, b.Unbundle(t.Context(), all))
-		for id, want := range map[string]workRow{
-			pending.ID: {Generation: 2, Alone: true}, under.ID: {Generation: 2, Alone: true}, alone.ID: {Generation: 2, Alone: true, Published: true},
-		} {
-			if got, open := b.workOf(t, id); !open || got != want {
-				t.Errorf("%s: %+v, open %t, want %+v", id, got, open, want)
-			}
-		}
-		if got, open := b.workOf(t, ended.ID); open {
-			t.Errorf("it had ended and is %+v", got)
-		}
-	}
-	must(t, b.Unbundle(t.Context(), nil))
-	// Whoever holds it goes on under its fence.
-	b.record(t, claim, confirmed(under))
-	b.publish(t)
-	must(t, b.Unbundle(t.Context(), all))
-	if got, _ := b.workOf(t, pending.ID); got != (workRow{Generation: 2, Alone: true, Published: true}) {
-		t.Errorf("asked for again after it was published: %+v", got)
-	}
-	b.right(t)
-}
-
-// TestUnbundleInOppositeOrders: two deliveries of overlapping batches do not
-// wait for each other in a circle.
-func TestUnbundleInOppositeOrders(t *testing.T) {
-	b := newBench(t, onApproval)
-	var ids []string
-	for range 9 {
-		_, op := b.approved(t)
-		ids = append(ids, op.ID)
-	}
-	slices.Sort(ids)
-	back := slices.Clone(ids)
-	slices.Reverse(back)
-	b.exec(t, `ANALYZE`)
-	tx, err := b.db.Begin()
-	must(t, err)
-	defer tx.Rollback()
-	_, err = tx.Exec(`UPDATE work SET due_at = due_at WHERE operation_id = $1`, ids[4])
-	must(t, err)
-	done := make(chan error, 2)
-	go func() { done <- b.Unbundle(context.Background(), ids) }()
-	b.stuck(t, 1)
-	go func() { done <- b.Unbundle(context.Background(), back) }()
-	b.stuck(t, 2)
-	must(t, tx.Commit())
-	must(t, errors.Join(<-done, <-done))
-	for _, id := range ids {
-		if got, _ := b.workOf(t, id); got != (workRow{Generation: 2, Alone: true}) {
-			t.Errorf("%+v", got)
-		}
-	}
-	if n := read[int](t, b, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); n != 0 {
-		t.Errorf("%d deadlocks", n)
-	}
-}
-
-// TestPlansOfBatches: whatever the tables held when a plan was made, a batch
-// reads by index, and nothing in it costs the square of its size.
-func TestPlansOfBatches(t *testing.T) {
-	b := newBench(t, onApproval)
-	statements := b.BatchStatements()
-	check := func(ledger string) {
-		for name, statement := range statements {
-			plan := b.plan(t, statement)
-			for _, bad := range []string{
-				"Hash Join", "Merge Join", "Seq Scan on orders", "Seq Scan on authorizations", "Seq Scan on captures", "Seq Scan on refunds", "Seq Scan on voids",
-				"Seq Scan on operations", "Seq Scan on work", "Seq Scan on events", "Seq Scan on attempts",
-			} {
-				if strings.Contains(plan, bad) {
-					t.Errorf("%s on %s has a %s:\n%s", name, ledger, bad, plan)
-				}
-			}
-		}
-	}
-	check("an empty ledger")
-	must(t, fill(t.Context(), b.Store, b.url, 4000, 1))
-	for range 3 {
-		b.approved(t)
-	}
-	b.exec(t, `ANALYZE`)
-	check("a ledger of some thousand captures")
-}
-
-// plan is how Postgres carries a statement out on a connection of batches.
-func (b bench) plan(t *testing.T, statement string) string {
-	t.Helper()
-	conn, err := b.db.Conn(t.Context())
-	must(t, err)
-	defer conn.Close()
-	for name, value := range store.PlanSettings() {
-		_, err := conn.ExecContext(t.Context(), `SELECT set_config($1, $2, false)`, name, value)
-		must(t, err)
-	}
-	defer conn.ExecContext(t.Context(), `RESET ALL`)
-	arguments := 0
-	for strings.Contains(statement, fmt.Sprintf("$%d", arguments+1)) {
-		arguments++
-	}
-	_, err = conn.ExecContext(t.Context(), `PREPARE batch AS `+statement)
-	must(t, err)
-	defer conn.ExecContext(t.Context(), `DEALLOCATE batch`)
-	rows, err := conn.QueryContext(t.Context(), `EXPLAIN EXECUTE batch (`+strings.TrimSuffix(strings.Repeat("NULL, ", arguments), ", ")+`)`)
-	must(t, err)
-	defer rows.Close()
-	var plan strings.Builder
-	for rows.Next() {
-		var line string
-		must(t, rows.Scan(&line))
-		plan.WriteString(line + "\n")
-	}
-	must(t, rows.Err())
-	return plan.String()
-}
-
-// TestResetNamesItsRefund: a claim brings along what the history of what follows
-// from it says.
-func TestResetNamesItsRefund(t *testing.T) {
-	b := newBench(t, onApproval)
-	c := store.NewCommitter(b.Store, "worker")
-	o, paid := b.paid(t)
-	must(t, b.cancelOrder(o.ID))
-	refund := b.refundOf(t, o.ID)
-	claims, err := c.ClaimAll(t.Context(), models.Refund, []string{refund.ID}, "worker")
-	must(t, err)
-	must(t, c.Record(t.Context(), b.judged(claims[0], confirmed(refund))))
-	if got := b.reread(t, paid); got.State != models.Reset {
-		t.Errorf("the capture is %s", got.State)
-	}
-	want := "given back by " + refund.Number
-	if got := read[string](t, b, `SELECT reason FROM events WHERE operation_id = $1 AND event = 'returned'`, paid.ID); got != want || refund.Number == "" {
-		t.Errorf("the capture was %q, want %q", got, want)
 	}
 	b.right(t)
 }

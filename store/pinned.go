@@ -13,12 +13,12 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
-// pinned runs the statements of a batch, prepared once, on connections of their
-// own whose plans do not depend on what the tables held when they were made.
+// pinned runs statements that are prepared once, on connections of their own
+// whose plans do not depend on what the tables held when they were made.
 //
 // A plan frozen over empty tables reads them from end to end for ever after.
-// Here every access is by an index, whatever the statistics say; nothing else
-// runs on these connections.
+// Here every access is by an index, whatever the statistics say. Only what moves
+// or finds rows by their keys runs here; reports and the audit do not.
 type pinned struct {
 	db *bun.DB
 
@@ -35,9 +35,10 @@ var planSettings = map[string]string{
 	"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
 }
 
-// newPinned opens a pool of at most conns such connections. lockTimeout ends a statement that
-// waits for a row for so long, so that one order which a shop's transaction
-// holds does not hold up a whole batch; 0 waits as long as the statement may take.
+// newPinned opens a pool of at most conns such connections. lockTimeout ends a
+// statement that waits for a row for so long, so that one order which a shop's
+// transaction holds does not hold up a whole batch; 0 waits as long as the
+// statement may take.
 func newPinned(cfg *pgx.ConnConfig, conns int, lockTimeout time.Duration) *pinned {
 	cfg = cfg.Copy()
 	for name, value := range planSettings {
