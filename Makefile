@@ -44,9 +44,14 @@ build: check-go ## the static binary bin/capstan
 
 .PHONY: test
 test: deps-race ## every test, with the race detector, on a real Postgres and Redis
-	@echo "Compiling with the race detector (minutes on a fresh machine), then testing package by package."
+	@echo "Compiling with the race detector (minutes on a fresh machine), then testing two packages at a time, and the worker alone."
 	CGO_ENABLED=1 $(GO) build -race $(PKG)
+ifeq ($(PKG),./...)
+	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v '/capstan/worker$$')
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TESTTIMEOUT) ./worker
+else
 	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TESTTIMEOUT) $(PKG)
+endif
 	$(GO) -C bench vet ./...
 	CGO_ENABLED=1 $(GO) -C bench test -race -timeout $(TESTTIMEOUT) ./...
 
@@ -54,6 +59,10 @@ test: deps-race ## every test, with the race detector, on a real Postgres and Re
 test-short: deps ## the tests without the long ones and without the race detector
 	$(GO) test -short -timeout $(TESTTIMEOUT) $(PKG)
 	$(GO) -C bench test -short -timeout $(TESTTIMEOUT) ./...
+
+.PHONY: prove
+prove: deps-race ## what is long at full size: every crash, 1,000 stuck captures, the restore drill (a quarter of an hour)
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 60m ./store ./worker ./cmd/capstan -prove
 
 .PHONY: cover
 cover: deps ## coverage of all packages by all tests, to bin/cover.html

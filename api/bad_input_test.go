@@ -160,7 +160,7 @@ func TestBadInput(t *testing.T) {
 		{"a capture of what was captured", "POST", "/api/captures", `{"data":{"type":"captures","relationships":` + to("order", "orders", p.order) + `}}`, nil, 422, "NOTHING_LEFT", "/data/relationships/order"},
 		{"a capture's amount", "POST", "/api/captures", `{"data":{"type":"captures","attributes":{"amount_cents":1},"relationships":` + to("order", "orders", open.order) + `}}`, nil, 422, "VALIDATION_ERROR", attr("amount_cents")},
 		{"forward what succeeded", "PATCH", theCapture, patchBody("captures", capture, `{"_forward":true}`), nil, 422, "ALREADY_SUCCEEDED", attr("_forward")},
-		{"cancel what fits", "PATCH", theCapture, patchBody("captures", capture, `{"_cancel":true}`), nil, 422, "NO_MISMATCH", attr("_cancel")},
+		{"cancel what fits", "PATCH", theCapture, patchBody("captures", capture, `{"_cancel":true}`), nil, 422, "ORDER_APPROVED", attr("_cancel")},
 		{"refund more than there is", "PATCH", theCapture, patchBody("captures", capture, `{"_refund":true,"_refund_amount_cents":1501}`), nil, 422, "REFUND_EXCEEDS_BALANCE", attr("_refund_amount_cents")},
 		{"refund and cancel", "PATCH", theCapture, patchBody("captures", capture, `{"_refund":true,"_cancel":true}`), nil, 422, "VALIDATION_ERROR", attr("_refund")},
 		{"a negative refund", "PATCH", theCapture, patchBody("captures", capture, `{"_refund_amount_cents":-1}`), nil, 422, "VALIDATION_ERROR", attr("_refund_amount_cents")},

@@ -144,7 +144,7 @@ func (w *world) serve(t testing.TB, s *store.Store, e *enqueuer.Enqueuer, reg pr
 		return stripe.ParseWebhook(body, header, []gateway.Secret{stripeSecret, oldStripeSecret}, now, 0)
 	}
 	hooks, err := webhooks.New(webhooks.Config{
-		Store: s, Enqueuer: e, Now: time.Now, Log: w.log, Registerer: reg,
+		Store: s, Enqueuer: e, Settle: w.runner.Settle, Now: time.Now, Log: w.log, Registerer: reg,
 		Sources:       []webhooks.Source{{Slug: "stripe", Mode: models.Test, Parse: parse}, {Slug: "other", Mode: models.Test, Parse: parse}, {Slug: "stripe-live", Mode: models.Live}},
 		CommerceLayer: webhooks.CommerceLayer{Secrets: []gateway.Secret{clSecret, oldCLSecret}, Mode: models.Test},
 	})
@@ -152,7 +152,7 @@ func (w *world) serve(t testing.TB, s *store.Store, e *enqueuer.Enqueuer, reg pr
 		t.Fatal(err)
 	}
 	dialect := commercelayer.New(commercelayer.Config{
-		Store: s, Enqueuer: e, Forward: w.runner.Forward, Now: time.Now,
+		Store: s, Enqueuer: e, Forward: w.runner.Forward, Inspect: w.runner.Inspect, AdoptRefund: w.runner.AdoptRefund, Settle: w.runner.Settle, Now: time.Now,
 		Accounts: []commercelayer.Account{{SourceType: "stripe_payments", Slug: "stripe"}, {SourceType: "stripe_payments", Slug: "stripe-live"}},
 	})
 	server, err := api.New(api.Config{
@@ -430,7 +430,7 @@ func (w *world) rows(t testing.TB) map[string]int {
 	counts := map[string]int{}
 	for _, table := range []string{
 		"payment_gateways", "payment_methods", "orders", "authorizations", "operations", "work", "order_checks", "events", "attempts",
-		"attempt_results", "reconciliations", "verdicts", "inbox", "deliveries",
+		"attempt_results", "reconciliations", "verdicts", "resolutions", "inbox", "deliveries",
 	} {
 		var n, sum int
 		// The sum of the rows' transaction ids changes with every update as well.

@@ -15,8 +15,10 @@ import (
 // metrics are the names that alerts and panels may use.
 var metrics = []string{
 	"capstan_transitions_total", "capstan_attempts_total", "capstan_gateway_seconds", "capstan_open_operations",
-	"capstan_oldest_open_seconds", "capstan_flagged_operations", "capstan_verdicts_total", "capstan_unpublished",
+	"capstan_holds_at_risk", "capstan_value_at_risk_cents", "capstan_oldest_open_seconds", "capstan_flagged_operations", "capstan_verdicts_total", "capstan_unpublished",
 	"capstan_inbox_pending", "capstan_sweep_last_success_timestamp_seconds", "asynq_queue_size",
+	"capstan_listing_through_timestamp_seconds", "capstan_listing_findings_total",
+	"capstan_invariant_broken", "capstan_audit_last_success_timestamp_seconds",
 }
 
 // A metric that was renamed would silence its alerts without a word.

@@ -89,7 +89,7 @@ func (s *shop) capture(ctx context.Context, id string) (wait time.Duration, err 
 	}
 	switch ev.Outcome {
 	case models.OutcomeLost:
-		wait = s.tempo.LookAfter(0, false)
+		wait = s.tempo.LookAfter(0, false, 0)
 	case models.OutcomeNotSent:
 		wait = s.tempo.UnsentAfter(0)
 	}

@@ -28,17 +28,19 @@ type CLI struct {
 	Relay  Role `cmd:"" help:"Publishes open work to Redis that a crash or a flush left unpublished."`
 	All    Role `cmd:"" help:"API, worker and relay in one process."`
 
-	Migrate   Migrate   `cmd:"" help:"Bring the database schema up to date."`
-	Reconcile Reconcile `cmd:"" help:"One reconciliation sweep over open work."`
-	Audit     Audit     `cmd:"" help:"Check the ledger's invariants; exit status 1 if one does not hold."`
-	Retain    Retain    `cmd:"" help:"Detach the history of old months, leaving an anchor that the audit checks; nothing is dropped."`
-	Doctor    Doctor    `cmd:"" help:"Check the set-up: database, schema, Redis, credentials."`
-	Sandbox   Sandbox   `cmd:"" help:"The sandbox gateway as an HTTP server: Stripe's wire over a book of its own."`
-	Health    Health    `cmd:"" help:"Ask a health URL; exit status 0 if it answers 2xx. For containers without curl."`
+	Migrate   Migrate     `cmd:"" help:"Bring the database schema up to date."`
+	Reconcile Reconciling `cmd:"" help:"One reconciliation sweep over open work, or a gateway's report compared with the ledger."`
+	Audit     Audit       `cmd:"" help:"Check the ledger's invariants; exit status 1 if one does not hold."`
+	Retain    Retain      `cmd:"" help:"Detach the history of old months, leaving an anchor that the audit checks; nothing is dropped."`
+	Doctor    Doctor      `cmd:"" help:"Check the set-up: database, schema, Redis, credentials."`
+	Sandbox   Sandbox     `cmd:"" help:"The sandbox gateway as an HTTP server: Stripe's wire, and PayPal's below /paypal, over a book of its own."`
+	Health    Health      `cmd:"" help:"Ask a health URL; exit status 0 if it answers 2xx. For containers without curl."`
 
 	Bench      Bench    `cmd:"" help:"The benchmark: Capstan and the usual ways of doing the same work, on a private Postgres and Redis of this machine."`
 	BenchChild struct{} `cmd:"" hidden:"" help:"One case of the benchmark, as its parent asks for it on standard input."`
 
+	Report   Report   `cmd:"" help:"What is open, what is wrong, what was done and what needs a person, over the API; exit status 1 if something does."`
+	Verdicts Verdicts `cmd:"" help:"See, apply and dismiss what reconciliation found, over the API."`
 	Captures Captures `cmd:"" help:"See and repair captures, over the API."`
 	Orders   Orders   `cmd:"" help:"Approve orders, over the API."`
 }
@@ -53,7 +55,7 @@ type Log struct {
 type Ledger struct {
 	DatabaseURL gateway.Secret `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
 	RedisURL    gateway.Secret `env:"REDIS_URL" placeholder:"URL" help:"Redis: redis://, rediss://, redis-sentinel://, redis-cluster://."`
-	MaxConns    int            `default:"16" env:"CAPSTAN_DATABASE_CONNECTIONS" help:"Size of the Postgres connection pool; statements with pinned plans have one of the same size, and batches one of 4."`
+	MaxConns    int            `default:"16" env:"CAPSTAN_DATABASE_CONNECTIONS" help:"Size of the Postgres connection pool; statements with pinned plans have one of the same size, batches one of 4, and audits one of 2."`
 }
 
 // Validate wants both addresses.
@@ -99,10 +101,18 @@ type Gateways struct {
 	StripeKey            gateway.Secret   `name:"stripe-secret-key" env:"STRIPE_SECRET_KEY" placeholder:"KEY" help:"Stripe's secret key."`
 	StripeURL            string           `name:"stripe-base-url" env:"STRIPE_BASE_URL" placeholder:"URL" help:"Where Stripe answers; empty is Stripe itself."`
 	StripeWebhookSecrets []gateway.Secret `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Secrets of Stripe's webhooks, comma-separated while one is replaced."`
+	PayPalClientID       string           `name:"paypal-client-id" env:"PAYPAL_CLIENT_ID" placeholder:"ID" help:"Client id of a PayPal REST app."`
+	PayPalSecret         gateway.Secret   `name:"paypal-client-secret" env:"PAYPAL_CLIENT_SECRET" placeholder:"SECRET" help:"Secret of that PayPal REST app."`
+	PayPalURL            string           `name:"paypal-base-url" env:"PAYPAL_BASE_URL" placeholder:"URL" help:"Where PayPal answers; empty is PayPal itself, its sandbox in test mode."`
+	PayPalWebhookIDs     []string         `name:"paypal-webhook-id" env:"PAYPAL_WEBHOOK_ID" placeholder:"ID" help:"Ids of PayPal's webhooks, comma-separated while one is replaced."`
 	CommerceLayerSecrets []gateway.Secret `name:"commercelayer-shared-secret" env:"COMMERCELAYER_SHARED_SECRET" placeholder:"SECRET" help:"Shared secrets of Commerce Layer's webhooks."`
 	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second that this process makes to each gateway account; 0 is unbounded."`
 	CallsAtOnce          int              `name:"gateway-calls" env:"CAPSTAN_GATEWAY_CALLS" default:"256" help:"Calls that this process has under way to each gateway account at most."`
+	ListUnknown          string           `name:"listing-unknown-holds" enum:"report,skip" default:"report" env:"CAPSTAN_LISTING_UNKNOWN_HOLDS" help:"What the gateways list about holds that Capstan never had: report it, or skip it where others use the same account (report, skip)."`
 }
+
+// SkipUnknownHolds: what is listed about holds that we never had is left out.
+func (g Gateways) SkipUnknownHolds() bool { return g.ListUnknown == "skip" }
 
 // Validate keeps a live key away from test mode and the other way round.
 func (g Gateways) Validate(mode models.Mode) error {
@@ -118,6 +128,7 @@ func (g Gateways) Validate(mode models.Mode) error {
 			errs = append(errs, fmt.Errorf("STRIPE_BASE_URL %q: must be an http or https URL", g.StripeURL))
 		}
 	}
+	errs = append(errs, g.validatePayPal(mode))
 	key := g.StripeKey.Reveal()
 	if mode == models.Test && strings.Contains(key, "_live_") {
 		errs = append(errs, errors.New("STRIPE_SECRET_KEY is a live key and CAPSTAN_MODE is test: it would move real money for test orders"))
@@ -128,15 +139,41 @@ func (g Gateways) Validate(mode models.Mode) error {
 	return errors.Join(errs...)
 }
 
+// validatePayPal wants credentials whole and of the right mode: PayPal's own
+// tell nothing, but its addresses do.
+func (g Gateways) validatePayPal(mode models.Mode) error {
+	if (g.PayPalClientID == "") != (g.PayPalSecret == "") {
+		return errors.New("PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET: one is useless without the other")
+	}
+	if g.PayPalURL == "" {
+		return nil
+	}
+	u, err := url.Parse(g.PayPalURL)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		return fmt.Errorf("PAYPAL_BASE_URL %q: must be an http or https URL", g.PayPalURL)
+	case !strings.HasSuffix(u.Hostname(), ".paypal.com"):
+		return nil
+	case mode == models.Test && !strings.Contains(u.Hostname(), ".sandbox."):
+		return errors.New("PAYPAL_BASE_URL is PayPal itself and CAPSTAN_MODE is test: it would move real money for test orders")
+	case mode == models.Live && strings.Contains(u.Hostname(), ".sandbox."):
+		return errors.New("PAYPAL_BASE_URL is PayPal's sandbox and CAPSTAN_MODE is live: no payment would really be captured")
+	}
+	return nil
+}
+
 // Pace says how fast and how often.
 type Pace struct {
 	TimeScale   int           `default:"1" env:"CAPSTAN_TIME_SCALE" help:"Divides every deadline and pause, for tests and demos."`
 	Concurrency int           `default:"64" env:"CAPSTAN_CONCURRENCY" help:"Tasks that a worker works on at once."`
 	Servers     int           `default:"2" env:"CAPSTAN_SERVERS" help:"Asynq servers that share a worker's tasks; each takes one from Redis at a time."`
 	SweepEvery  time.Duration `default:"30s" env:"CAPSTAN_SWEEP_EVERY" help:"Pause between reconciliation sweeps."`
+	ListEvery   time.Duration `name:"listing-every" default:"15m" env:"CAPSTAN_LISTING_EVERY" help:"Pause between comparisons of the ledger with what the gateways list themselves; 0 leaves them out."`
 	RelayEvery  time.Duration `default:"500ms" env:"CAPSTAN_RELAY_EVERY" help:"Pause between looks for unpublished work."`
 	PollEvery   time.Duration `default:"50ms" env:"CAPSTAN_POLL_EVERY" help:"How often an idle worker asks Redis for tasks while it cannot be woken."`
-	CancelAfter time.Duration `default:"10m" env:"CAPSTAN_CANCEL_AFTER" help:"How long an open order's changed total must stand before its captured payment is given back."`
+	AuditEvery  time.Duration `default:"1m" env:"CAPSTAN_AUDIT_EVERY" help:"Pause between audits of what is open and recent; 0 is off."`
+	AuditAt     string        `default:"03:00" env:"CAPSTAN_AUDIT_AT" placeholder:"HH:MM" help:"When the whole ledger is audited and the days before are anchored, UTC; off turns it off."`
+	CancelAfter time.Duration `default:"10m" env:"CAPSTAN_CANCEL_AFTER" help:"How long a changed total must stand before a captured payment, or what is captured above it, is given back."`
 }
 
 // Validate names what cannot work.
@@ -158,10 +195,37 @@ func (p Pace) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %s: at least 1ms", name, d))
 		}
 	}
+	if p.AuditEvery < 0 || p.AuditEvery > 0 && p.AuditEvery < time.Second {
+		errs = append(errs, fmt.Errorf("CAPSTAN_AUDIT_EVERY %s: at least 1s, or 0 for off", p.AuditEvery))
+	}
+	if _, err := p.auditAt(); err != nil {
+		errs = append(errs, err)
+	}
+	if p.ListEvery != 0 && p.ListEvery < time.Second {
+		errs = append(errs, fmt.Errorf("CAPSTAN_LISTING_EVERY %s: at least 1s, or 0 to leave it out", p.ListEvery))
+	}
 	if p.CancelAfter < 0 {
 		errs = append(errs, fmt.Errorf("CAPSTAN_CANCEL_AFTER %s: not negative", p.CancelAfter))
 	}
 	return errors.Join(errs...)
+}
+
+// AuditTime is when the whole ledger is audited, from midnight UTC; nil is never.
+func (p Pace) AuditTime() *time.Duration {
+	at, _ := p.auditAt()
+	return at
+}
+
+func (p Pace) auditAt() (*time.Duration, error) {
+	if p.AuditAt == "" || p.AuditAt == "off" {
+		return nil, nil
+	}
+	t, err := time.Parse("15:04", p.AuditAt)
+	if err != nil {
+		return nil, fmt.Errorf("CAPSTAN_AUDIT_AT %q: a time like 03:00, or off", p.AuditAt)
+	}
+	at := time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
+	return &at, nil
 }
 
 // Tempo is the pace of every deadline.
@@ -169,7 +233,7 @@ func (p Pace) Tempo() models.Tempo { return models.Tempo{Scale: p.TimeScale} }
 
 // WebhookOut says where finished operations are told.
 type WebhookOut struct {
-	URL    string         `name:"webhook-url" env:"CAPSTAN_WEBHOOK_URL" placeholder:"URL" help:"Receives a signed webhook for every finished operation; empty sends none."`
+	URL    string         `name:"webhook-url" env:"CAPSTAN_WEBHOOK_URL" placeholder:"URL" help:"Receives a signed webhook for every finished operation and every hold about to end; empty sends none."`
 	Secret gateway.Secret `name:"webhook-secret" env:"CAPSTAN_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signs outgoing webhooks (Standard Webhooks): whsec_ and base64, or any text of 16 characters and more."`
 }
 
@@ -301,12 +365,57 @@ type Reconcile struct {
 	DryRun   bool          `help:"Show what a sweep would find, asking the gateways but changing nothing."`
 	Wait     time.Duration `default:"2m" help:"How long --once waits for outcomes."`
 	JSON     bool          `name:"json" help:"Print the report as JSON."`
+
+	LookFirst `embed:""`
+}
+
+// LookFirst begins or ends the mode for a restored database.
+type LookFirst struct {
+	On      bool          `name:"look-first" xor:"look-first" help:"After a restore: look everything up before it is sent, for a while. Workers do this by themselves when they notice a restore."`
+	Off     bool          `name:"look-first-off" xor:"look-first" help:"End what --look-first began, or a worker that noticed a restore."`
+	For     time.Duration `name:"for" default:"25h" help:"How long --look-first lasts (${default})."`
+	Gateway string        `name:"gateway" placeholder:"SLUG" help:"The account that --look-first and --look-first-off are for; all of them without it."`
+}
+
+// Validate bounds the time.
+func (l LookFirst) Validate() error {
+	if l.On && (l.For < time.Minute || l.For > 90*24*time.Hour) {
+		return fmt.Errorf("--for %s: from 1m to 2160h", l.For)
+	}
+	return nil
 }
 
 // Audit checks the ledger.
 type Audit struct {
 	DatabaseURL gateway.Secret `env:"DATABASE_URL" required:"" placeholder:"URL" help:"Postgres, postgres://user:password@host:5432/name."`
 	JSON        bool           `name:"json" help:"Print the result as JSON."`
+	TimeScale   int            `default:"1" env:"CAPSTAN_TIME_SCALE" help:"As the workers have it: how long anything may wait depends on it."`
+
+	Check   AuditCheck   `cmd:"" default:"withargs" help:"Check the ledger's invariants; exit status 1 if one does not hold."`
+	Anchors AuditAnchors `cmd:"" help:"List the anchors of days, newest first."`
+}
+
+// AuditCheck says what to check.
+type AuditCheck struct {
+	Gateways `embed:""`
+	Mode     models.Mode   `enum:"test,live" default:"test" env:"CAPSTAN_MODE" help:"test or live."`
+	Recent   bool          `help:"Only the orders with open work and those on which something happened since the last such audit, an hour back at most."`
+	Offline  bool          `help:"The ledger is a copy, or its workers stand still: nothing is broken for waiting, nobody is kept away, and nothing is written."`
+	Books    bool          `name:"gateways" help:"Also compare the gateways' books with ours, both ways (I4)."`
+	Since    time.Duration `default:"24h" help:"How far back --gateways compares (${default})."`
+}
+
+// Validate bounds the comparison.
+func (a AuditCheck) Validate() error {
+	if a.Since < time.Minute {
+		return fmt.Errorf("--since %s: at least 1m", a.Since)
+	}
+	return nil
+}
+
+// AuditAnchors says how many.
+type AuditAnchors struct {
+	Size int `default:"31" help:"How many (${default})."`
 }
 
 // Retain detaches old history.
@@ -358,6 +467,7 @@ type Captures struct {
 	Remote  `embed:""`
 	List    CapturesList  `cmd:"" help:"List captures, newest first."`
 	Show    CaptureShow   `cmd:"" help:"One capture with its history."`
+	Check   CaptureIDs    `cmd:"" help:"Compare captures with the gateway's book, without acting; exit status 1 if one differs or cannot be compared."`
 	Forward CaptureID     `cmd:"" help:"Record, with proof from the gateway, that a stuck capture succeeded."`
 	Cancel  CaptureID     `cmd:"" help:"Give the money of a mismatched capture back."`
 	Retry   CaptureID     `cmd:"" help:"Look at an open capture now and clear its flag; look a failed one up, then ask for it anew."`

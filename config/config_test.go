@@ -45,8 +45,16 @@ func TestCommandsAreNamed(t *testing.T) {
 		{"captures list --size 3", "captures list"},
 		{"captures forward 01a20280-0e16-733a-9307-bd18971d0caf --reason seen", "captures forward"},
 		{"orders approve a b c", "orders approve"},
+		{"report --json", "report"},
+		{"captures check a b", "captures check"},
+		{"verdicts list --status open --verdict forward,cancel --older-than 1h --at-least 100", "verdicts list"},
+		{"verdicts show a", "verdicts show"},
+		{"verdicts apply a --reason seen --by me", "verdicts apply"},
+		{"verdicts dismiss a --reason seen", "verdicts dismiss"},
 		{"health http://127.0.0.1/healthz", "health"},
-		{"reconcile --once", "reconcile"},
+		{"reconcile --once", "reconcile sweep"},
+		{"reconcile sweep --dry-run --json", "reconcile sweep"},
+		{"reconcile import --gateway stripe config_test.go", "reconcile import"},
 		{"bench --captures 5000 --cases naive,capstan-10%", "bench"},
 	} {
 		if _, command, err := parse(t, nil, strings.Fields(tt.args)...); err != nil || command != tt.command {
@@ -75,6 +83,7 @@ func TestRefusesWhatCannotWork(t *testing.T) {
 		{"a mode that does not exist", map[string]string{"CAPSTAN_MODE": "production"}, "worker", []string{"production"}},
 		{"time standing still", map[string]string{"CAPSTAN_TIME_SCALE": "0"}, "worker", []string{"CAPSTAN_TIME_SCALE"}},
 		{"a sweep without a pause", map[string]string{"CAPSTAN_SWEEP_EVERY": "0s"}, "worker", []string{"CAPSTAN_SWEEP_EVERY"}},
+		{"a comparison without a pause", map[string]string{"CAPSTAN_LISTING_EVERY": "1ms"}, "worker", []string{"CAPSTAN_LISTING_EVERY"}},
 		{"no hands", map[string]string{"CAPSTAN_CONCURRENCY": "0"}, "worker", []string{"CAPSTAN_CONCURRENCY"}},
 		{"no servers", map[string]string{"CAPSTAN_SERVERS": "0"}, "worker", []string{"CAPSTAN_SERVERS"}},
 		{"a webhook without a secret", map[string]string{"CAPSTAN_WEBHOOK_URL": "https://shop.example/hook"}, "worker", []string{"CAPSTAN_WEBHOOK_SECRET"}},
@@ -82,7 +91,11 @@ func TestRefusesWhatCannotWork(t *testing.T) {
 		{"a gateway at no address", map[string]string{"STRIPE_BASE_URL": "localhost"}, "worker", []string{"STRIPE_BASE_URL"}},
 		{"no port", map[string]string{"CAPSTAN_LISTEN": "localhost"}, "api", []string{"CAPSTAN_LISTEN"}},
 		{"a tiny demo", nil, "demo --orders 3", []string{"--orders"}},
+		{"a verdict applied for no reason", nil, "verdicts apply a", []string{"--reason"}},
+		{"verdicts of the future", nil, "verdicts list --older-than -1h", []string{"--older-than"}},
 		{"a benchmark of nothing", nil, "bench --captures 3 --reps 0", []string{"--captures", "--reps"}},
+		{"a report of no gateway", nil, "reconcile import config_test.go", []string{"--gateway"}},
+		{"a report that is not there", nil, "reconcile import --gateway stripe nothing.csv", []string{"nothing.csv"}},
 		{"an unknown flag", nil, "api --frobnicate", []string{"frobnicate"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -63,6 +63,7 @@ type Stack struct {
 	lock     *os.File
 	remove   bool // Dir goes with Stop
 	postgres *server
+	binaries postgresBinaries // of postgres
 	redis    *server
 	inProc   *inProcessRedis
 	stopped  bool

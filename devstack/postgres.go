@@ -81,7 +81,7 @@ func (s *Stack) firstPostgres(ctx context.Context, bin postgresBinaries) error {
 		return err
 	}
 	s.mu.Lock()
-	s.postgres = p
+	s.postgres, s.binaries = p, bin
 	s.mu.Unlock()
 	if err := ensureDatabase(ctx, p.port); err != nil {
 		return err

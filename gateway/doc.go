@@ -1,5 +1,6 @@
 // Package gateway is the port to payment gateways: one interface, the words in
-// which every provider must answer, and the HTTP client that all adapters share.
+// which every provider must answer, and what all adapters share: the HTTP client,
+// and a reader of reports.
 //
 // An adapter is a folder below this one. It knows one provider's wire and
 // nothing of orders, queues or tables. What it must guarantee stands on

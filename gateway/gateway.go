@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/capstan-pay/capstan/models"
@@ -34,11 +35,27 @@ type Gateway interface {
 
 	// LookUp asks what became of the operation r describes, moving nothing. It
 	// matches on r.Reference, and answers Confirmed, Refused, Declined,
-	// Accepted, None (the gateway was reached and has no such operation) or
-	// Lost (could not tell). Whether None is conclusive is the caller's
+	// Accepted, TakenBack (it took effect, and AmountCents of it were withdrawn
+	// again), None (the gateway was reached and has no such operation) or Lost
+	// (could not tell). Whether None is conclusive is the caller's
 	// business: see Capabilities.SettleAfter. The state of the hold alone is
 	// Confirmed only when r.OnlyOne; else Confirmed with Foreign.
 	LookUp(ctx context.Context, r Request) models.Evidence
+
+	// Reauthorize renews the hold r.Hold for r.AmountCents. Confirmed carries the
+	// hold's id from now on in GatewayTransactionID and its end in HoldEndsAt.
+	// Providers without it answer Refused with the reason. The rules of Capture hold.
+	Reauthorize(ctx context.Context, r Request) models.Evidence
+
+	// Describe reads a hold, moving nothing. Its error wraps ErrUnsupported where
+	// the provider cannot be asked, and ErrNoSuchHold where it was reached and
+	// knows no such hold; any other says nothing about the hold.
+	Describe(ctx context.Context, hold string) (HoldFacts, error)
+
+	// List returns a page of what the provider booked in a span of time, oldest
+	// first, moving nothing. Its error wraps ErrUnsupported where the provider has
+	// no such list; after any other the same page may be asked for again.
+	List(ctx context.Context, r ListRequest) (ListPage, error)
 
 	// Probe makes a harmless call that needs the credentials. It tells a bad
 	// account from a bad row: nil, or why the account cannot be used.
@@ -61,6 +78,10 @@ type Request struct {
 	Capture string
 	// Final: nothing more is taken from the hold afterwards.
 	Final bool
+	// Whole, with a refund: all of the capture goes back, so that an adapter may
+	// void it where the provider still allows that. What it did stands in
+	// Evidence.Message.
+	Whole bool
 	// OnlyOne: no other operation of this kind was ever asked of the hold.
 	OnlyOne bool
 	// HoldCents is the hold's full amount.
@@ -96,9 +117,75 @@ type Capabilities struct {
 	MultiCapture bool
 	// HoldLife is how long a hold lives when the gateway names no end.
 	HoldLife time.Duration
+	// HoldLives are the lives of holds by network and initiator, most special
+	// first, when the gateway names no end. HoldLife is for all others.
+	HoldLives []HoldLife
+	// Reauthorize: a hold can be renewed.
+	Reauthorize bool
+	// Lists: the provider lists what it booked.
+	Lists bool
+	// UndoesByVoid: a capture that is not settled yet is undone by a void.
+	UndoesByVoid bool
 	// Async: results come later by webhook; Accepted is the usual answer.
 	Async bool
 }
+
+// HoldLife is how long a hold lives. Empty members fit any.
+type HoldLife struct {
+	Network   string // visa, mastercard, …, in lower case
+	Initiator string // customer or merchant
+	Life      time.Duration
+}
+
+// LifeOf returns how long a hold lives as a rule; zero when nothing is known.
+func (c Capabilities) LifeOf(network, initiator string) time.Duration {
+	for _, l := range c.HoldLives {
+		if (l.Network == "" || l.Network == network) && (l.Initiator == "" || l.Initiator == initiator) {
+			return l.Life
+		}
+	}
+	return c.HoldLife
+}
+
+// HoldFacts are what a provider says about a hold.
+type HoldFacts struct {
+	AmountCents   int64
+	CapturedCents int64
+	CurrencyCode  string
+	// Open: it can still be captured.
+	Open bool
+	// Status is the provider's own word, for people.
+	Status string
+	// CaptureBefore is when it ends; nil when the provider does not say.
+	CaptureBefore *time.Time
+	// Network is visa, mastercard, …; Initiator customer or merchant; empty when
+	// the provider does not say.
+	Network, Initiator string
+}
+
+// ListRequest asks for the movements booked from From (inclusive) to To
+// (exclusive).
+type ListRequest struct {
+	From, To time.Time
+	// Cursor is the Next of the page before; empty for the first.
+	Cursor string
+}
+
+// ListPage is a part of a list. Next is empty on the last page. A page may be
+// empty and not the last.
+type ListPage struct {
+	Movements []models.Movement
+	// Skipped counts the lines that are no movement of a payment: payouts, fees.
+	Skipped int
+	Next    string
+}
+
+var (
+	// ErrUnsupported is wrapped where a provider cannot do what was asked for.
+	ErrUnsupported = errors.New("the gateway does not offer this")
+	// ErrNoSuchHold is wrapped when the provider was reached and has no such hold.
+	ErrNoSuchHold = errors.New("the gateway has no such hold")
+)
 
 // Accounts finds the adapter of a payment gateway by its slug.
 type Accounts map[string]Gateway

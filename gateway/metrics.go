@@ -4,8 +4,6 @@ import (
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/capstan-pay/capstan/models"
 )
 
 // Label says which call is made. It is a closed set, so that metrics stay few.
@@ -13,17 +11,17 @@ type Label string
 
 // The calls an adapter makes.
 const (
-	CallAuthorize Label = "authorize"
-	CallCapture   Label = "capture"
-	CallRefund    Label = "refund"
-	CallVoid      Label = "void"
-	CallLookUp    Label = "look_up"
-	CallProbe     Label = "probe"
-	CallToken     Label = "token"
+	CallAuthorize   Label = "authorize"
+	CallCapture     Label = "capture"
+	CallRefund      Label = "refund"
+	CallVoid        Label = "void"
+	CallLookUp      Label = "look_up"
+	CallDescribe    Label = "describe"
+	CallProbe       Label = "probe"
+	CallToken       Label = "token"
+	CallList        Label = "list"
+	CallReauthorize Label = "reauthorize"
 )
-
-// LabelOf is the label of the call that performs an operation.
-func LabelOf(k models.Kind) Label { return Label(k) }
 
 type metrics struct {
 	attempts *prometheus.CounterVec

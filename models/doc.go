@@ -7,10 +7,16 @@
 // all of it:
 //
 //   - [State.Next]: the transition table of operations (state.go);
-//   - [Judge]: what a piece of evidence does to an operation (judge.go);
+//   - [Judge]: what a piece of evidence does to an operation (judge.go), and from
+//     outside a claim (observed.go);
+//   - [JudgeUnsent]: how an operation ends that was never sent (open.go);
+//   - [Overdue]: when open work is handed to the queue again (open.go);
+//   - [Compare]: what a line of a gateway's own list says about our book (compare.go);
 //   - [Plan]: which captures a payment method wants (policy.go);
 //   - [Sums.PaymentStatus]: an order's payment status (status.go);
-//   - [ReviewOrder]: what a closed or changed order still needs (review.go);
+//   - [ReviewOrder]: what a closed, changed or expiring order still needs (review.go, expiry.go);
+//   - [NextActions], [Remedy]: what a person can do, and what applying a verdict
+//     does (next.go, person.go);
 //   - [GatewayReference]: the derived name of an operation (reference.go).
 //
 // Package store writes what these functions decide; nothing else does.

@@ -19,12 +19,13 @@ const (
 	OutcomeAccepted                 // the gateway decides later
 	OutcomeNotSent                  // nothing reached the gateway's books: not dialled, throttled, breaker open
 	OutcomeNone                     // look-up only: the gateway has no such operation
+	OutcomeTakenBack                // it took effect, and the gateway took it back: a chargeback, a failed refund
 )
 
-var outcomeNames = [...]string{"lost", "confirmed", "declined", "refused", "accepted", "not_sent", "none"}
+var outcomeNames = [...]string{"lost", "confirmed", "declined", "refused", "accepted", "not_sent", "none", "taken_back"}
 
 // Outcomes lists every outcome.
-var Outcomes = []Outcome{OutcomeLost, OutcomeConfirmed, OutcomeDeclined, OutcomeRefused, OutcomeAccepted, OutcomeNotSent, OutcomeNone}
+var Outcomes = []Outcome{OutcomeLost, OutcomeConfirmed, OutcomeDeclined, OutcomeRefused, OutcomeAccepted, OutcomeNotSent, OutcomeNone, OutcomeTakenBack}
 
 func (o Outcome) String() string { return outcomeNames[o] }
 
@@ -34,11 +35,15 @@ func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 // Source is who says so.
 type Source string
 
+// Sources lists every source.
+var Sources = []Source{FromAnswer, FromLookUp, FromWebhook, FromListing, FromOperator}
+
 // The sources of evidence.
 const (
 	FromAnswer   Source = "answer"   // the gateway's answer to our own call
 	FromLookUp   Source = "look_up"  // the gateway, asked
 	FromWebhook  Source = "webhook"  // the gateway, by itself, signed
+	FromListing  Source = "listing"  // a line of the gateway's own list or report
 	FromOperator Source = "operator" // a person who vouches for it
 )
 
@@ -67,8 +72,12 @@ type Evidence struct {
 	// Foreign, with Confirmed: the gateway has such an operation, but under
 	// another reference than ours.
 	Foreign bool `json:"foreign,omitempty"`
-	// AmountCents and CurrencyCode are what the gateway says it moved.
-	AmountCents          int64  `json:"amount_cents,omitempty"`
+	// AmountCents and CurrencyCode are what the gateway says it moved; with
+	// TakenBack, what it took back.
+	AmountCents int64 `json:"amount_cents,omitempty"`
+	// TookCents, with TakenBack, is what it had moved before, where the gateway
+	// says so.
+	TookCents            int64  `json:"took_cents,omitempty"`
 	CurrencyCode         string `json:"currency_code,omitempty"`
 	GatewayTransactionID string `json:"gateway_transaction_id,omitempty"`
 	RequestID            string `json:"request_id,omitempty"`
@@ -80,9 +89,15 @@ type Evidence struct {
 	// NextAction is what a person can do: cancel, reauthorize, retry, contact gateway.
 	NextAction string        `json:"next_action,omitempty"`
 	RetryAfter time.Duration `json:"retry_after,omitempty"`
+	// HoldEndsAt is when the hold ends, where the gateway says so.
+	HoldEndsAt *time.Time `json:"hold_ends_at,omitempty"`
 	// By is the person's name, with FromOperator.
 	By string `json:"by,omitempty"`
 }
+
+// asked: the gateway was asked, by a look-up or for its list, and this is no
+// answer to a call of ours.
+func (e Evidence) asked() bool { return e.Source == FromLookUp || e.Source == FromListing }
 
 // JSON is the form in which evidence is kept. It holds no secret: adapters
 // copy only listed fields of an answer.

@@ -13,10 +13,16 @@ type Facts struct {
 	MaySend bool
 	// Closing: the order is cancelled or about to be.
 	Closing bool
+	// CaptureGone: all of the capture that a refund returns has gone back already.
+	CaptureGone bool
 	// HoldEnded: the hold is closed or past its last moment.
 	HoldEnded bool
+	// HoldOver makes looks rare and does nothing else: the hold has ended, or
+	// holds like it have as a rule.
+	HoldOver bool
 	// NoneConclusive: enough time passed since the last send for "the gateway
-	// has no such operation" to be proof.
+	// has no such operation" to be proof. From outside a claim it says that the
+	// look began after that, and after what is recorded was.
 	NoneConclusive bool
 	// NoneSettlesIn is how long until it will be.
 	NoneSettlesIn time.Duration
@@ -28,21 +34,6 @@ type Facts struct {
 	// seen to take.
 	HoldLeftConfirmed int64
 }
-
-// Why a person is needed. These stand in needs_attention.
-const (
-	FlagAmount       = "amount_conflict"    // confirmed with another amount
-	FlagCurrency     = "currency_conflict"  // confirmed in another currency
-	FlagOverCaptured = "over_captured"      // the gateway took more than the hold
-	FlagDuplicate    = "duplicate"          // another transaction at the gateway for the same thing
-	FlagForeign      = "foreign_operation"  // the gateway did it under another reference
-	FlagUnknown      = "unknown_too_long"   // no proof in a quarter of an hour
-	FlagTries        = "tries_exhausted"    // sent too often
-	FlagBadRequest   = "bad_request"        // the gateway does not understand our request
-	FlagConfig       = "credentials_refuse" // the credentials work, but not for this row
-	FlagLateSuccess  = "late_success"       // it took effect after we had given it up
-	FlagReversed     = "reversed"           // taken back by the gateway, or confirmed again after that
-)
 
 // Decision is what evidence does to an operation. The store applies it in one
 // transaction; the worker obeys Send.
@@ -67,35 +58,39 @@ type Decision struct {
 	Flag      string
 	ClearFlag bool
 	Verdict   Verdict
+	// Name is the rule's stable name: docs/verdicts.md lists them all.
+	Name string
 	// Rule says in words why.
 	Rule string
 }
 
 // Judge decides what evidence does to an operation. It is the only place that
-// does: answers, look-ups, webhooks and operators all come through here.
+// does: answers, look-ups, webhooks, listings and operators all come through here.
 func Judge(o Operation, ev Evidence, f Facts) Decision {
 	if o.Kind == Refund {
-		f.HoldEnded = false // a refund needs no hold: it returns what a closed one gave
+		f.HoldEnded, f.HoldOver = false, false // a refund needs no hold: it returns what a closed one gave
 	}
 	if !f.Fenced {
 		return observed(o, ev, f)
 	}
 	if o.State != Capturing {
-		return Decision{Verdict: NeedsAttention, Rule: "a claim was held on a row that is not being captured"}
+		return Decision{Verdict: NeedsAttention, Name: "claim_without_row", Rule: "a claim was held on a row that is not being captured"}
 	}
 	switch ev.Outcome {
 	case OutcomeConfirmed:
 		return confirmed(o, ev, f)
 	case OutcomeRefused:
-		return Decision{Event: Refused, Verdict: Fail, ClearFlag: true, Rule: "the gateway refuses it for good"}
+		return Decision{Event: Refused, Verdict: Fail, ClearFlag: true, Name: "refused", Rule: "the gateway refuses it for good"}
 	case OutcomeAccepted:
 		return accepted(o, ev, f)
 	case OutcomeDeclined:
 		return declined(o, ev, f)
 	case OutcomeNotSent:
 		return notSent(o, ev, f)
+	case OutcomeTakenBack:
+		return takenBackOpen(o, ev, f)
 	case OutcomeNone:
-		if ev.Source == FromAnswer {
+		if ev.Source != FromLookUp {
 			return lost(o, ev, f) // only a look-up can find that there is nothing
 		}
 		return none(o, f)
@@ -107,51 +102,98 @@ func Judge(o Operation, ev Evidence, f Facts) Decision {
 // confirmed records proof of success on a live operation. The gateway's figure
 // is booked, never ours; a difference is flagged.
 func confirmed(o Operation, ev Evidence, f Facts) Decision {
-	verdict, rule := InSync, "the gateway confirms it"
-	if ev.Source == FromLookUp || ev.Source == FromOperator {
-		verdict, rule = Forward, "the gateway has it with the same amount and currency; recorded, no money moved"
+	d := Decision{Event: Confirmed, ClearFlag: true, Verdict: InSync, Name: "confirmed", Rule: "the gateway confirms it"}
+	if ev.Source == FromLookUp || ev.Source == FromListing || ev.Source == FromOperator {
+		d.Verdict, d.Name, d.Rule = Forward, "found_at_gateway", "the gateway has it with the same amount and currency; recorded, no money moved"
 	}
 	switch {
 	case ev.CurrencyCode != o.CurrencyCode:
-		return disputed(o, f, FlagCurrency, AmountConflict, "the gateway names another currency; its figure cannot be booked here")
+		return disputed(o, f, FlagCurrency, AmountConflict, "other_currency", "the gateway names another currency; its figure cannot be booked here")
 	case ev.AmountCents < 0 || ev.AmountCents == 0 && o.Kind != Void:
-		return disputed(o, f, FlagAmount, AmountConflict, "the gateway confirms it without an amount; that proves nothing")
-	case ev.Foreign:
-		return disputed(o, f, FlagForeign, Duplicate, "the hold was taken under another reference than this operation's")
+		return disputed(o, f, FlagAmount, AmountConflict, "no_amount", "the gateway confirms it without an amount; that proves nothing")
+	case ev.Foreign && !adopts(o, ev):
+		return disputed(o, f, FlagForeign, Duplicate, "other_reference", "the hold was taken under another reference than this operation's")
 	}
-	d := Decision{Event: Confirmed, Verdict: verdict, ClearFlag: true, Rule: rule}
 	if ev.AmountCents != o.AmountCents {
 		d.Flag, d.ClearFlag, d.Verdict = FlagAmount, false, AmountConflict
-		d.Rule = "the gateway moved another amount; its figure is booked"
+		d.Name, d.Rule = "other_amount", "the gateway moved another amount; its figure is booked"
 	}
 	if o.Kind == Capture && ev.AmountCents > f.HoldLeftConfirmed {
 		d.Flag, d.ClearFlag, d.Verdict = FlagOverCaptured, false, AmountConflict
-		d.Rule = "the gateway took more than the hold; its figure is booked"
+		d.Name, d.Rule = "over_captured", "the gateway took more than the hold; its figure is booked"
 	}
 	return d
 }
 
+// adopts: the operation was made for what a gateway's list shows under another
+// reference, and this is a line of that list.
+func adopts(o Operation, ev Evidence) bool {
+	return o.Cause == CauseAdopted && ev.Source == FromListing && ev.GatewayTransactionID != ""
+}
+
 // disputed is a success that cannot be booked as this operation's. A claim ends
 // without proof; from outside a claim only the flag is raised, and no fence broken.
-func disputed(o Operation, f Facts, flag string, v Verdict, rule string) Decision {
+func disputed(o Operation, f Facts, flag string, v Verdict, name, rule string) Decision {
 	if !f.Fenced {
-		return flagOnce(o, flag, v, rule)
+		return flagOnce(o, flag, v, name, rule)
 	}
 	return Decision{
-		Event: Lost, Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), CountLook: true, Replayed: o.Replayed, Flag: flag, Verdict: v, Rule: rule,
+		Event: Lost, Wait: f.nextLook(o), CountLook: true, Replayed: o.Replayed, Flag: flag, Verdict: v, Name: name, Rule: rule,
 	}
+}
+
+// takenBackOpen: the gateway says that an operation which is still open here
+// took effect and was taken back. It is never a success. A refund that came
+// back had no effect, and has failed; of a capture both steps are recorded
+// if the gateway says what it took. Else it waits for a person, since nothing
+// may be captured by itself that somebody has just charged back.
+func takenBackOpen(o Operation, ev Evidence, f Facts) Decision {
+	switch {
+	case !ev.asked():
+		return lost(o, ev, f)
+	case ev.CurrencyCode != o.CurrencyCode:
+		return disputed(o, f, FlagCurrency, AmountConflict, "other_currency", "the gateway names another currency; its figure cannot be booked here")
+	case o.Kind == Refund && !ev.Foreign && ev.AmountCents >= o.AmountCents:
+		return Decision{Event: Refused, Verdict: Fail, ClearFlag: true, Name: "refund_came_back", Rule: "the refund came back to the merchant before it was recorded"}
+	}
+	if d, ok := tookAndWent(o, ev, f); ok {
+		return d
+	}
+	return disputed(o, f, FlagReversed, NeedsAttention, "taken_back_unrecorded", "it took effect and was taken back before it was recorded; nothing is sent again by itself")
+}
+
+// tookAndWent records both steps of a capture that took effect and was taken back
+// before either was recorded, and calls a person. It is false when the gateway
+// was not asked, or does not say what it took.
+func tookAndWent(o Operation, ev Evidence, f Facts) (Decision, bool) {
+	if o.Kind != Capture || ev.Source != FromLookUp || ev.Foreign || ev.TookCents <= 0 || ev.AmountCents <= 0 {
+		return Decision{}, false
+	}
+	whole := ev.AmountCents >= ev.TookCents-o.RefundedCents
+	ev.AmountCents = ev.TookCents
+	d := confirmed(o, ev, f)
+	if d.Event != Confirmed {
+		return d, false
+	}
+	d.ClearFlag, d.Flag, d.Verdict = false, FlagPartlyReversed, AmountConflict
+	d.Name, d.Rule = "taken_back_in_part_late", "it took effect, and a part of it was taken back before that was recorded; the rest stands, and a person must square it"
+	if whole {
+		d.Then, d.Flag, d.Verdict = TakenBack, FlagReversed, NeedsAttention
+		d.Name, d.Rule = "taken_back_late", "it took effect and was taken back before either was recorded: both are recorded, and it does not count as paid"
+	}
+	return d, true
 }
 
 func accepted(o Operation, ev Evidence, f Facts) Decision {
-	return Decision{
-		Event: Accepted, Verdict: Wait, CountLook: ev.Source == FromLookUp, Replayed: o.Replayed,
-		Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), Rule: "the gateway accepted it and decides later",
-	}
+	return flagOld(Decision{
+		Event: Accepted, Verdict: Wait, CountLook: ev.asked(), Replayed: o.Replayed, Wait: f.nextLook(o),
+		Name: "accepted", Rule: "the gateway accepted it and decides later",
+	}, o, f)
 }
 
 func lost(o Operation, ev Evidence, f Facts) Decision {
-	d := Decision{Event: Lost, Verdict: Wait, Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), Rule: "no proof of anything; look again"}
-	if ev.Source == FromLookUp {
+	d := Decision{Event: Lost, Verdict: Wait, Wait: f.nextLook(o), Name: "no_proof", Rule: "no proof of anything; look again"}
+	if ev.asked() {
 		d.CountLook = true
 		d.Replayed = o.Replayed
 		return flagOld(d, o, f)
@@ -160,51 +202,81 @@ func lost(o Operation, ev Evidence, f Facts) Decision {
 	d.Wait = max(d.Wait, ev.RetryAfter)
 	switch {
 	case ev.Class == ClassBadRequest:
-		d.Flag, d.Verdict, d.Rule = FlagBadRequest, NeedsAttention, "the gateway does not understand the request; nothing is sent again by itself"
+		d.Flag, d.Verdict, d.Name = FlagBadRequest, NeedsAttention, "bad_request"
+		d.Rule = "the gateway does not understand the request; nothing is sent again by itself"
 	case d.CountTry && o.Tries+1 >= MaxTries:
-		d.Flag, d.Verdict, d.Rule = FlagTries, NeedsAttention, "sent too often without proof"
+		d.Flag, d.Verdict, d.Name, d.Rule = FlagTries, NeedsAttention, "tries_lost", "sent too often without proof"
 	}
 	return flagOld(d, o, f)
 }
 
-// flagOld calls a person once an outcome has been unknown for too long. Looks
-// go on; sends stop.
+// flagOld calls a person once an outcome has been unknown for too long, and
+// once more when the daily looks end. Looks go on, ever; sends stop.
 func flagOld(d Decision, o Operation, f Facts) Decision {
-	if d.Flag == "" && o.NeedsAttention == "" && o.UnknownSince != nil && f.Now.Sub(*o.UnknownSince) >= f.Tempo.FlagUnknownAfter() {
-		d.Flag, d.Verdict = FlagUnknown, NeedsAttention
+	if d.Flag != "" {
+		return d
+	}
+	age := f.openFor(o)
+	switch {
+	case age >= f.Tempo.LooksRareAfter() && (o.NeedsAttention == "" || o.NeedsAttention == FlagUnknown):
+		d.Flag, d.Verdict, d.Name = FlagUnresolved, NeedsAttention, "unresolved"
+		d.Rule = "no proof in thirty days; looks go on once a week, and only a person can end it sooner"
+	case d.Event == Lost && o.UnknownSince != nil && age >= f.Tempo.FlagUnknownAfter() && o.NeedsAttention == "":
+		d.Flag, d.Verdict, d.Name = FlagUnknown, NeedsAttention, "unknown_too_long"
+		d.Rule = "no proof in a quarter of an hour; looks go on, sends stop"
 	}
 	return d
 }
 
+// openFor is how long nobody has known the outcome: since the first lost
+// answer, or, where a gateway decides later and the looks have become rare,
+// since the last send.
+func (f Facts) openFor(o Operation) time.Duration {
+	switch {
+	case o.UnknownSince != nil:
+		return f.Now.Sub(*o.UnknownSince)
+	case o.LastSentAt != nil && o.LookUps >= len(lookSchedule):
+		return f.Now.Sub(*o.LastSentAt)
+	}
+	return 0
+}
+
+func (f Facts) nextLook(o Operation) time.Duration {
+	return f.Tempo.LookAfter(o.LookUps, f.HoldOver || f.HoldEnded, f.openFor(o))
+}
+
 func declined(o Operation, ev Evidence, f Facts) Decision {
-	if ev.Source == FromLookUp {
-		return none(o, withConclusive(f)) // the gateway's final word on the previous try
+	switch {
+	case ev.Source == FromLookUp:
+		f.NoneConclusive = true
+		return none(o, f) // the gateway's final word on the previous try
+	case ev.asked():
+		return lost(o, ev, f)
 	}
 	pause, more := f.Tempo.DeclineAfter(o.Tries)
 	if !more || f.HoldEnded {
-		return Decision{Event: Refused, CountTry: true, Verdict: Fail, Rule: "declined, and no time to try is left"}
+		return Decision{Event: Refused, CountTry: true, Verdict: Fail, Name: "declines_spent", Rule: "declined, and no time to try is left"}
 	}
 	return Decision{
 		Event: NotSent, CountTry: true, Replayed: true, Wait: max(pause, ev.RetryAfter), Defer: true, Verdict: Retry,
-		Rule: "declined for now; looked up, then tried again under a new key",
+		Name: "declined", Rule: "declined for now; looked up, then tried again under a new key",
 	}
-}
-
-func withConclusive(f Facts) Facts {
-	f.NoneConclusive = true
-	return f
 }
 
 func notSent(o Operation, ev Evidence, f Facts) Decision {
 	wait := max(f.Tempo.UnsentAfter(o.Unsent), ev.RetryAfter)
-	if ev.Source == FromLookUp {
+	if ev.asked() {
 		return flagOld(Decision{
-			Event: Lost, CountUnsent: true, Replayed: o.Replayed, Wait: wait, Verdict: Wait, Rule: "the look-up did not leave; nothing is known yet",
+			Event: Lost, CountUnsent: true, Replayed: o.Replayed, Wait: wait, Verdict: Wait,
+			Name: "look_not_sent", Rule: "the look-up did not leave; nothing is known yet",
 		}, o, f)
 	}
-	d := Decision{Event: NotSent, CountUnsent: true, Replayed: o.Replayed, Wait: wait, Verdict: Retry, Rule: "nothing reached the gateway"}
+	d := Decision{
+		Event: NotSent, CountUnsent: true, Replayed: o.Replayed, Wait: wait, Verdict: Retry, Name: "not_sent", Rule: "nothing reached the gateway",
+	}
 	if ev.Class == ClassConfig && f.CredentialsWork {
-		d.Flag, d.Verdict, d.Rule = FlagConfig, NeedsAttention, "the credentials work, but the gateway refuses them for this row"
+		d.Flag, d.Verdict, d.Name = FlagConfig, NeedsAttention, "credentials_refuse"
+		d.Rule = "the credentials work, but the gateway refuses them for this row"
 	}
 	return d
 }
@@ -212,117 +284,45 @@ func notSent(o Operation, ev Evidence, f Facts) Decision {
 // none decides what follows when the gateway has no such operation. This is the
 // only place where something that may have been sent is sent again.
 func none(o Operation, f Facts) Decision {
+	doubted := o.NeedsAttention == FlagUnknown || o.NeedsAttention == FlagUnresolved
 	switch {
 	case !f.NoneConclusive:
-		d := Decision{
+		return flagOld(Decision{
 			Event: Lost, CountLook: true, Replayed: o.Replayed, Verdict: Wait, Wait: max(f.NoneSettlesIn, f.Tempo.Of(time.Second)),
-			Rule: "not there yet; a call may still land",
-		}
-		return flagOld(d, o, f)
+			Name: "not_there_yet", Rule: "not there yet; a call may still land",
+		}, o, f)
+	case o.Cause == CauseAdopted:
+		return Decision{Event: NotSent, Then: Withdrawn, Flag: FlagNotThere, Verdict: NeedsAttention, Name: "adopted_not_there", Rule: adoptedNotThere}
+	case o.Kind == Refund && f.CaptureGone:
+		return Decision{Event: NotSent, Then: Withdrawn, ClearFlag: true, Verdict: Cancel, Name: "returned_already", Rule: captureTakenBack}
 	case o.Kind == Capture && f.Closing:
-		return Decision{Event: NotSent, Then: Withdrawn, ClearFlag: true, Verdict: Cancel, Rule: "the order is cancelled and nothing was taken"}
-	case o.Kind != Refund && f.HoldEnded:
-		return Decision{Event: Refused, ClearFlag: true, Verdict: Fail, Rule: "nothing was taken and the hold has ended"}
+		return Decision{Event: NotSent, Then: Withdrawn, ClearFlag: true, Verdict: Cancel, Name: "withdrawn", Rule: "the order is cancelled and nothing was taken"}
+	case f.HoldEnded:
+		return Decision{Event: Refused, ClearFlag: true, Verdict: Fail, Name: "hold_ended", Rule: "nothing was taken and the hold has ended"}
 	case o.Tries >= MaxTries:
-		return Decision{Event: NotSent, Replayed: o.Replayed, Flag: FlagTries, Verdict: NeedsAttention, Rule: "sent too often without effect"}
+		return Decision{Event: NotSent, Replayed: o.Replayed, Flag: FlagTries, Verdict: NeedsAttention, Name: "tries_spent", Rule: "sent too often without effect"}
 	case o.NotBefore.After(f.Now):
 		// A hint asked for this look. It must not bring a delayed capture, or the
 		// next try after a decline, forward.
-		return Decision{Event: NotSent, Replayed: o.Replayed, Wait: o.NotBefore.Sub(f.Now), Verdict: Wait, Rule: "nothing was taken, and its own time has not come"}
+		return Decision{
+			Event: NotSent, Replayed: o.Replayed, Wait: o.NotBefore.Sub(f.Now), Verdict: Wait, Name: "not_its_time",
+			Rule: "nothing was taken, and its own time has not come",
+		}
 	case f.ReplaysErrors && o.Replayed:
-		return Decision{Event: NotSent, RotateKey: true, ClearFlag: o.NeedsAttention == FlagUnknown, Verdict: Retry, Rule: "proven without effect; the old key would only repeat its error"}
-	case o.NeedsAttention == FlagUnknown:
-		return Decision{Event: NotSent, Replayed: o.Replayed, ClearFlag: true, Verdict: Retry, Rule: "the doubt that was flagged is settled: nothing was taken"}
-	case !f.MaySend:
-		return Decision{Event: NotSent, Replayed: o.Replayed, Wait: f.Tempo.LookAfter(o.LookUps, f.HoldEnded), Verdict: Wait, Rule: "nothing was taken; something stands against sending"}
-	}
-	return Decision{Send: true, Verdict: Retry, Rule: "proven without effect and the hold is alive: sent again under the same key"}
-}
-
-// observed decides about evidence from outside a claim: webhooks, people, and
-// outcomes that lost their fence. Only proof moves anything.
-func observed(o Operation, ev Evidence, f Facts) Decision {
-	switch ev.Outcome {
-	case OutcomeConfirmed:
-		return observedSuccess(o, ev, f)
-	case OutcomeRefused:
-		return observedRefusal(o, ev)
-	}
-	if o.State == Capturing {
-		// Its owner learns the truth; a hint would only break the owner's fence.
-		return Decision{Verdict: Wait, Rule: "a claim is under way"}
-	}
-	if ev.Source == FromWebhook && o.State.Live() {
-		return hint("the gateway says something happened")
-	}
-	return Decision{Verdict: InSync, Rule: "nothing that proves a change"}
-}
-
-func hint(rule string) Decision {
-	return Decision{Event: Hinted, Verdict: Wait, Rule: rule}
-}
-
-func observedSuccess(o Operation, ev Evidence, f Facts) Decision {
-	same := ev.GatewayTransactionID == o.GatewayTransactionID
-	switch o.State {
-	case Capturing, Submitted, Unknown:
-		return confirmed(o, ev, f)
-	case Pending:
-		return hint("the gateway has something that was not sent: look first")
-	case Succeeded, Reset:
-		if !same && o.GatewayTransactionID != "" && ev.GatewayTransactionID != "" {
-			return flagOnce(o, FlagDuplicate, Duplicate, "a second transaction at the gateway for the same operation")
+		return Decision{
+			Event: NotSent, RotateKey: true, ClearFlag: doubted, Verdict: Retry, Name: "new_key",
+			Rule: "proven without effect; the old key would only repeat its error",
 		}
-		if ev.CurrencyCode != o.CurrencyCode && ev.CurrencyCode != "" {
-			return flagOnce(o, FlagCurrency, AmountConflict, "the gateway now names another currency")
+	case doubted:
+		return Decision{
+			Event: NotSent, Replayed: o.Replayed, ClearFlag: true, Verdict: Retry, Name: "doubt_settled",
+			Rule: "the doubt that was flagged is settled: nothing was taken",
 		}
-		if o.ConfirmedCents != nil && ev.AmountCents != *o.ConfirmedCents && ev.AmountCents != 0 {
-			return flagOnce(o, FlagAmount, AmountConflict, "the gateway now names another amount")
-		}
-		return Decision{Verdict: InSync, Rule: "already recorded"}
-	case Reversed:
-		if ev.Source == FromWebhook || ev.Source == FromAnswer {
-			// A success told late is older than the reversal more often than not.
-			return flagOnce(o, FlagReversed, NeedsAttention, "a success was told after the reversal; look before believing it")
-		}
-		if ev.AmountCents < o.RefundRequestedCents {
-			return flagOnce(o, FlagAmount, AmountConflict, "the gateway now names less than was refunded; a person must square it")
+	case !f.MaySend || o.NeedsAttention != "":
+		return Decision{
+			Event: NotSent, CountLook: true, Replayed: o.Replayed, Wait: f.nextLook(o), Verdict: Wait, Name: "may_not_send",
+			Rule: "nothing was taken; something stands against sending",
 		}
 	}
-	d := confirmed(o, ev, f)
-	if d.Event != Confirmed {
-		return d
-	}
-	d.Verdict, d.Rule = LateSuccess, "it took effect after it had been given up"
-	if d.Flag == "" {
-		d.Flag, d.ClearFlag = FlagLateSuccess, false
-	}
-	return d
-}
-
-func flagOnce(o Operation, flag string, v Verdict, rule string) Decision {
-	if o.NeedsAttention == flag {
-		return Decision{Verdict: v, Rule: rule}
-	}
-	return Decision{Event: Flagged, Flag: flag, Verdict: v, Rule: rule}
-}
-
-func observedRefusal(o Operation, ev Evidence) Decision {
-	switch o.State {
-	case Submitted, Unknown:
-		return Decision{Event: Refused, ClearFlag: true, Verdict: Fail, Rule: "the gateway refuses it for good"}
-	case Pending:
-		return hint("the gateway says the hold changed: look first")
-	case Capturing:
-		// A call may be under way; its owner learns the truth by itself.
-		return Decision{Verdict: Wait, Rule: "a claim is under way"}
-	case Succeeded:
-		if ev.Source == FromLookUp {
-			return flagOnce(o, FlagAmount, AmountConflict, "recorded here, refused there")
-		}
-		if ev.Source == FromWebhook && o.Kind == Refund {
-			return Decision{Event: TakenBack, Flag: FlagReversed, Verdict: NeedsAttention, Rule: "the gateway says that this refund failed after it had succeeded"}
-		}
-	}
-	return Decision{Verdict: InSync, Rule: "nothing that proves a change"}
+	return Decision{Send: true, Verdict: Retry, Name: "send_again", Rule: "proven without effect and the hold is alive: sent again under the same key"}
 }

@@ -261,7 +261,7 @@ func TestEvidenceFromOutside(t *testing.T) {
 		{"a refusal does not end a call under way", nil, refused, outside, judged{verdict: models.Wait}},
 		{"a refusal after the success is ignored from a webhook", in(models.Succeeded), refused, outside, sync},
 		{"and calls a person from a look-up", in(models.Succeeded), said(models.FromLookUp, models.OutcomeRefused), outside,
-			judged{event: models.Flagged, flag: models.FlagAmount, verdict: models.AmountConflict}},
+			judged{event: models.Flagged, flag: models.FlagNotBooked, verdict: models.NeedsAttention}},
 		{"a refusal of what failed is nothing new", in(models.Failed), refused, outside, sync},
 		{"a webhook without proof asks for a look", in(models.Unknown), said(models.FromWebhook, models.OutcomeAccepted), outside,
 			judged{event: models.Hinted, verdict: models.Wait}},
@@ -272,5 +272,135 @@ func TestEvidenceFromOutside(t *testing.T) {
 		{"of what has ended it asks nothing", in(models.Failed), said(models.FromWebhook, models.OutcomeAccepted), outside, sync},
 		{"a lost answer that lost its fence proves nothing", in(models.Unknown), said(models.FromAnswer, models.OutcomeLost), outside, sync},
 		{"a not-sent that lost its fence proves nothing", in(models.Unknown), said(models.FromAnswer, models.OutcomeNotSent), outside, sync},
+	})
+}
+
+func TestTakenBack(t *testing.T) {
+	hook, line, found := said(models.FromWebhook, models.OutcomeTakenBack), said(models.FromListing, models.OutcomeTakenBack), said(models.FromLookUp, models.OutcomeTakenBack)
+	less := with(line, func(e *models.Evidence) { e.AmountCents = 500 })
+	reversed := judged{event: models.TakenBack, flag: models.FlagReversed, verdict: models.NeedsAttention}
+	look := judged{event: models.Hinted, verdict: models.Wait}
+	calls := func(flag string, v models.Verdict) judged {
+		return judged{event: models.Flagged, flag: flag, verdict: v}
+	}
+	refund := func(s models.State) func(*models.Operation) {
+		return func(o *models.Operation) { in(s)(o); o.Kind = models.Refund }
+	}
+	took := func(cents, back int64) models.Evidence {
+		return with(found, func(e *models.Evidence) { e.TookCents, e.AmountCents = cents, back })
+	}
+	both := judged{event: models.Confirmed, then: models.TakenBack, flag: models.FlagReversed, verdict: models.NeedsAttention}
+	runRows(t, []row{
+		{"a claim records both steps, too", nil, took(1500, 1500), nil, both},
+		{"with what was taken, if that is another amount", nil, took(1400, 1400), nil, both},
+		{"of a part only the first", nil, took(1500, 1400), nil, judged{event: models.Confirmed, flag: models.FlagPartlyReversed, verdict: models.AmountConflict}},
+		{"and of somebody else's nothing", nil, with(took(1500, 1500), func(e *models.Evidence) { e.Foreign = true }), nil,
+			judged{event: models.Lost, flag: models.FlagReversed, verdict: models.NeedsAttention}},
+		{"a chargeback told by a webhook reverses the capture", in(models.Succeeded), hook, outside, reversed},
+		{"or listed", in(models.Succeeded), line, outside, reversed},
+		{"or found", in(models.Succeeded), found, outside, reversed},
+		{"a refund that came back is reversed", refund(models.Succeeded), line, outside, reversed},
+		{"a part of it only calls a person", in(models.Succeeded), less, outside, calls(models.FlagPartlyReversed, models.AmountConflict)},
+		{"the part that was not refunded is all of it", func(o *models.Operation) { in(models.Succeeded)(o); o.RefundedCents = 1000 }, less, outside, reversed},
+		{"a refund under way gave nothing back yet", func(o *models.Operation) { in(models.Succeeded)(o); o.RefundRequestedCents = 1000 }, less, outside,
+			calls(models.FlagPartlyReversed, models.AmountConflict)},
+		{"our own answer does not prove it", in(models.Succeeded), said(models.FromAnswer, models.OutcomeTakenBack), outside, calls(models.FlagReversed, models.NeedsAttention)},
+		{"nor a person", in(models.Succeeded), said(models.FromOperator, models.OutcomeTakenBack), outside, calls(models.FlagReversed, models.NeedsAttention)},
+		{"nor a message without an amount", in(models.Succeeded), with(hook, func(e *models.Evidence) { e.AmountCents = 0 }), outside, calls(models.FlagReversed, models.NeedsAttention)},
+		{"nor a line without a transaction", in(models.Succeeded), with(line, func(e *models.Evidence) { e.GatewayTransactionID = "" }), outside,
+			calls(models.FlagReversed, models.NeedsAttention)},
+		{"another transaction is not ours", in(models.Succeeded), with(hook, func(e *models.Evidence) { e.GatewayTransactionID = "tx_2" }), outside,
+			calls(models.FlagDuplicate, models.Duplicate)},
+		{"another currency is not the same money", in(models.Succeeded), with(hook, func(e *models.Evidence) { e.CurrencyCode = "USD" }), outside,
+			calls(models.FlagCurrency, models.AmountConflict)},
+		{"after a cancel the money went out twice", in(models.Reset), hook, outside, calls(models.FlagReversed, models.NeedsAttention)},
+		{"told again it is nothing new", in(models.Reversed), hook, outside, judged{verdict: models.InSync}},
+		{"of what was given up it changes nothing", in(models.Failed), hook, outside, judged{verdict: models.InSync}},
+		{"a look that finds it taken back calls a person", in(models.Failed), found, outside, calls(models.FlagReversed, models.NeedsAttention)},
+		{"and records both steps when it says what was taken", in(models.Failed), took(1500, 1500), outside,
+			judged{event: models.Confirmed, then: models.TakenBack, flag: models.FlagReversed, verdict: models.NeedsAttention}},
+		{"of what was withdrawn, too", in(models.Cancelled), took(1500, 1600), outside,
+			judged{event: models.Confirmed, then: models.TakenBack, flag: models.FlagReversed, verdict: models.NeedsAttention}},
+		{"a part leaves the rest", in(models.Failed), took(1500, 1400), outside,
+			judged{event: models.Confirmed, flag: models.FlagPartlyReversed, verdict: models.AmountConflict}},
+		{"what was not sent is looked up", in(models.Pending), hook, outside, look},
+		{"what is unknown is looked up", in(models.Unknown), line, outside, look},
+		{"what is submitted is looked up", in(models.Submitted), found, outside, look},
+		{"a claim learns it by itself", nil, hook, outside, judged{verdict: models.Wait}},
+		{"inside a claim it is no success and no failure", nil, found, nil,
+			judged{event: models.Lost, flag: models.FlagReversed, verdict: models.NeedsAttention}},
+		{"a refund that came back before it was recorded has failed", func(o *models.Operation) { o.Kind = models.Refund }, found, nil,
+			judged{event: models.Refused, clear: true, verdict: models.Fail}},
+		{"a part of one has not", func(o *models.Operation) { o.Kind = models.Refund }, with(found, func(e *models.Evidence) { e.AmountCents = 500 }), nil,
+			judged{event: models.Lost, flag: models.FlagReversed, verdict: models.NeedsAttention}},
+		{"an answer of our own call that says so proves nothing", nil, said(models.FromAnswer, models.OutcomeTakenBack), nil,
+			judged{event: models.Lost, verdict: models.Wait, try: true}},
+	})
+}
+
+func TestListings(t *testing.T) {
+	line := said(models.FromListing, models.OutcomeConfirmed)
+	nameless := with(line, func(e *models.Evidence) { e.GatewayTransactionID = "" })
+	foreign := with(line, func(e *models.Evidence) { e.Foreign = true })
+	adopted := func(o *models.Operation) { o.Cause = models.CauseAdopted }
+	runRows(t, []row{
+		{"a line settles what was unknown", in(models.Unknown), line, outside, judged{event: models.Confirmed, clear: true, verdict: models.Forward}},
+		{"a line without a transaction asks for a look", in(models.Unknown), nameless, outside, judged{event: models.Hinted, verdict: models.Wait}},
+		{"unless a claim looks anyway", nil, nameless, outside, judged{verdict: models.Wait}},
+		{"it brings back nothing that was given up", in(models.Failed), nameless, outside,
+			judged{event: models.Flagged, flag: models.FlagLateSuccess, verdict: models.NeedsAttention}},
+		{"a whole line does", in(models.Failed), line, outside, judged{event: models.Confirmed, flag: models.FlagLateSuccess, verdict: models.LateSuccess}},
+		{"a chargeback that was won stands again", in(models.Reversed), line, outside, judged{event: models.Confirmed, flag: models.FlagLateSuccess, verdict: models.LateSuccess}},
+		{"a part of it calls a person", in(models.Reversed), with(line, func(e *models.Evidence) { e.AmountCents = 500 }), outside,
+			judged{event: models.Flagged, flag: models.FlagAmount, verdict: models.AmountConflict}},
+		{"another transaction is no reinstatement", in(models.Reversed), with(line, func(e *models.Evidence) { e.GatewayTransactionID = "tx_2" }), outside,
+			judged{event: models.Flagged, flag: models.FlagDuplicate, verdict: models.Duplicate}},
+		{"what is not in a list is not proven absent", nil, said(models.FromListing, models.OutcomeNone), nil, judged{event: models.Lost, verdict: models.Wait}},
+		{"a decline in a list allows no send", nil, said(models.FromListing, models.OutcomeDeclined), nil, judged{event: models.Lost, verdict: models.Wait}},
+		{"a refusal in a list asks for a look", in(models.Unknown), said(models.FromListing, models.OutcomeRefused), outside, judged{event: models.Hinted, verdict: models.Wait}},
+		{"another reference is not ours", nil, foreign, nil, judged{event: models.Lost, flag: models.FlagForeign, verdict: models.Duplicate}},
+		{"but what was adopted has another by nature", adopted, foreign, nil, judged{event: models.Confirmed, clear: true, verdict: models.Forward}},
+		{"which a look-up alone does not prove", adopted, with(foreign, func(e *models.Evidence) { e.Source = models.FromLookUp }), nil,
+			judged{event: models.Lost, flag: models.FlagForeign, verdict: models.Duplicate}},
+		{"what was adopted and is not there is never sent", adopted, said(models.FromLookUp, models.OutcomeNone), nil,
+			judged{event: models.NotSent, then: models.Withdrawn, flag: models.FlagNotThere, verdict: models.NeedsAttention}},
+	})
+}
+
+func TestRecordedAndNotBooked(t *testing.T) {
+	none := said(models.FromLookUp, models.OutcomeNone)
+	flagged := judged{event: models.Flagged, flag: models.FlagNotBooked, verdict: models.NeedsAttention}
+	inconclusive := func(f *models.Facts) { f.Fenced, f.NoneConclusive = false, false }
+	sync := judged{verdict: models.InSync}
+	runRows(t, []row{
+		{"a success that a conclusive look does not find calls a person", in(models.Succeeded), none, outside, flagged},
+		{"a refund's, too", func(o *models.Operation) { in(models.Succeeded)(o); o.Kind = models.Refund }, none, outside, flagged},
+		{"once", func(o *models.Operation) { in(models.Succeeded)(o); o.NeedsAttention = models.FlagNotBooked }, none, outside, judged{verdict: models.NeedsAttention}},
+		{"not from a look that proves nothing", in(models.Succeeded), none, inconclusive, sync},
+		{"not from a list", in(models.Succeeded), said(models.FromListing, models.OutcomeNone), outside, sync},
+		{"not of what is there under another reference", func(o *models.Operation) { in(models.Succeeded)(o); o.Cause = models.CauseAdopted }, none, outside, sync},
+		{"nor of what was given back", in(models.Reset), none, outside, sync},
+	})
+}
+
+func TestUnresolved(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	open := func(ago time.Duration, flag string) func(*models.Operation) {
+		return func(o *models.Operation) { o.UnknownSince, o.NeedsAttention = ptr(noon.Add(-ago)), flag }
+	}
+	looked := said(models.FromLookUp, models.OutcomeLost)
+	stronger := judged{event: models.Lost, flag: models.FlagUnresolved, verdict: models.NeedsAttention}
+	runRows(t, []row{
+		{"after thirty days a person is called again", open(month, models.FlagUnknown), looked, nil, stronger},
+		{"also one who was never called", open(month, ""), looked, nil, stronger},
+		{"a second before that not yet", open(month-time.Second, models.FlagUnknown), looked, nil, judged{event: models.Lost, verdict: models.Wait}},
+		{"once", open(2*month, models.FlagUnresolved), looked, nil, judged{event: models.Lost, verdict: models.Wait}},
+		{"another flag stays", open(month, models.FlagCurrency), looked, nil, judged{event: models.Lost, verdict: models.Wait}},
+		{"what a gateway never decides is flagged, too", func(o *models.Operation) { o.LookUps, o.LastSentAt = 6, ptr(noon.Add(-month)) }, said(models.FromLookUp, models.OutcomeAccepted), nil,
+			judged{event: models.Accepted, flag: models.FlagUnresolved, verdict: models.NeedsAttention}},
+		{"a conclusive none settles even that", open(month, models.FlagUnresolved), said(models.FromLookUp, models.OutcomeNone), func(f *models.Facts) { f.MaySend = false },
+			judged{event: models.NotSent, clear: true, verdict: models.Retry}},
+		{"and proof ends it", open(month, models.FlagUnresolved), said(models.FromLookUp, models.OutcomeConfirmed), nil,
+			judged{event: models.Confirmed, clear: true, verdict: models.Forward}},
 	})
 }

@@ -35,8 +35,10 @@ const (
 	CauseDelay         Cause = "delay"
 	CauseAt            Cause = "at"
 	CauseLastChance    Cause = "last_chance"
-	CauseManual        Cause = "manual" // by a person or a client
-	CauseCancel        Cause = "cancel" // by the cancel of a mismatched capture or a cancelled order
+	CauseManual        Cause = "manual"     // by a person or a client
+	CauseCancel        Cause = "cancel"     // by the cancel of a mismatched capture or a cancelled order
+	CauseDifference    Cause = "difference" // what an approved order's captures stand above its total
+	CauseAdopted       Cause = "adopted"    // it happened at the gateway without us: recorded with proof, never sent
 )
 
 // Policy is how a payment method captures.
@@ -53,6 +55,11 @@ type Policy struct {
 	// LastChanceSeconds before a hold ends, an approved order is captured
 	// whatever its trigger. Nil is off.
 	LastChanceSeconds *int64 `bun:"last_chance_seconds"`
+	// RefundDifference gives back by itself what an approved order's captures
+	// stand above its total. Off, the difference is only shown.
+	RefundDifference bool `bun:"refund_difference"`
+	// Reauthorize renews a hold whose guarantee ends, where the gateway can.
+	Reauthorize bool `bun:"reauthorize"`
 }
 
 // maxDelay bounds CaptureDelaySeconds and LastChanceSeconds: no hold lives longer.
@@ -129,7 +136,7 @@ func Plan(p Policy, o Order, holds []Hold, on Occasion, now time.Time) []Wanted 
 	return wanted
 }
 
-func (h Hold) busy() bool { return h.LiveOperationID != nil }
+func (h Hold) busy() bool { return h.LiveOperationID != nil || h.RenewingSince != nil }
 
 // Ended reports whether the hold's last moment has passed.
 func (a Authorization) Ended(now time.Time) bool {

@@ -24,8 +24,12 @@ type PaymentGateway struct {
 	Mode         Mode       `bun:"mode"`
 	PausedAt     *time.Time `bun:"paused_at"`
 	PausedReason string     `bun:"paused_reason,nullzero"`
-	CreatedAt    time.Time  `bun:"created_at"`
-	UpdatedAt    time.Time  `bun:"updated_at"`
+	// LookFirstSince and LookFirstUntil bound the time after a restore in which
+	// even what was never sent is looked up first.
+	LookFirstSince *time.Time `bun:"look_first_since"`
+	LookFirstUntil *time.Time `bun:"look_first_until"`
+	CreatedAt      time.Time  `bun:"created_at"`
+	UpdatedAt      time.Time  `bun:"updated_at"`
 }
 
 // Labels are the attributes every resource of the published API has and
@@ -107,16 +111,37 @@ func (o Order) Left() int64 {
 
 // Authorization is a hold at the gateway.
 type Authorization struct {
-	ID                   string     `bun:"id,pk"`
-	Mode                 Mode       `bun:"mode"`
-	Number               string     `bun:"number"`
-	OrderID              string     `bun:"order_id"`
-	PaymentGatewayID     string     `bun:"payment_gateway_id"`
-	GatewayTransactionID string     `bun:"gateway_transaction_id"`
-	CurrencyCode         string     `bun:"currency_code"`
-	AmountCents          int64      `bun:"amount_cents"`
-	CaptureBefore        *time.Time `bun:"capture_before"`
-	MultiCapture         bool       `bun:"multi_capture"`
+	ID                   string `bun:"id,pk"`
+	Mode                 Mode   `bun:"mode"`
+	Number               string `bun:"number"`
+	OrderID              string `bun:"order_id"`
+	PaymentGatewayID     string `bun:"payment_gateway_id"`
+	GatewayTransactionID string `bun:"gateway_transaction_id"`
+	CurrencyCode         string `bun:"currency_code"`
+	AmountCents          int64  `bun:"amount_cents"`
+	// FirstTransactionID is the id that the hold was registered under, once a
+	// renewal gave it another. References are derived from it for ever.
+	FirstTransactionID string `bun:"first_transaction_id,nullzero"`
+	// CaptureBefore is what the gateway or the client said: nothing is sent after it.
+	CaptureBefore *time.Time `bun:"capture_before"`
+	// CaptureBeforeSource says who told CaptureBefore: gateway or client.
+	CaptureBeforeSource string `bun:"capture_before_source,nullzero"`
+	// EstimatedBefore is when a hold like this one ends as a rule. It warns and
+	// sorts, and stops nothing.
+	EstimatedBefore *time.Time `bun:"estimated_before"`
+	// Network and Initiator (customer or merchant) are what the estimate rests on.
+	Network   string `bun:"network,nullzero"`
+	Initiator string `bun:"initiator,nullzero"`
+	// WarnedHours is the nearest warning that was given: 48, 24, or nil.
+	WarnedHours *int `bun:"warned_hours"`
+	// Renewals counts the renewals that had an outcome; the next one's name is
+	// derived from it. RenewingSince is the intent to renew: set before the call,
+	// and cleared by its outcome. Nothing else is asked of the hold meanwhile.
+	Renewals      int        `bun:"renewals"`
+	RenewingSince *time.Time `bun:"renewing_since"`
+	// RenewalError is why the last renewal was refused.
+	RenewalError string `bun:"renewal_error,nullzero"`
+	MultiCapture bool   `bun:"multi_capture"`
 	// RequestedCents is what captures reserve or took, gross: a refund gives
 	// nothing back to a hold. The database keeps it at or under AmountCents.
 	RequestedCents int64 `bun:"requested_cents"`
@@ -142,6 +167,23 @@ const (
 	ClosedExpired  = "expired"
 	ClosedGone     = "gone" // the gateway says it is not capturable any more
 )
+
+// Deadline is when the hold ends as far as anybody knows; nil when nobody does.
+func (a Authorization) Deadline() *time.Time {
+	if a.CaptureBefore != nil {
+		return a.CaptureBefore
+	}
+	return a.EstimatedBefore
+}
+
+// Origin is the gateway's id that the references of the hold's operations are
+// derived from.
+func (a Authorization) Origin() string {
+	if a.FirstTransactionID != "" {
+		return a.FirstTransactionID
+	}
+	return a.GatewayTransactionID
+}
 
 // Left is what may still be asked of the hold.
 func (a Authorization) Left() int64 {

@@ -62,14 +62,22 @@ var lookSchedule = []time.Duration{
 	30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour,
 }
 
+// LooksRareAfter is how long an outcome may stay unknown before its looks
+// become weekly and a person is called once more. Nothing is ever given up:
+// the row stays open, flagged, and looked up until proof or a person ends it.
+func (t Tempo) LooksRareAfter() time.Duration { return t.Of(30 * 24 * time.Hour) }
+
 // LookAfter returns the pause before the next look-up after looks of them
 // settled nothing: by the schedule, then hourly while the hold lives, then
-// daily. It is never given up silently.
-func (t Tempo) LookAfter(looks int, holdEnded bool) time.Duration {
-	if looks < len(lookSchedule) {
+// daily, then, of an outcome that has been open for thirty days, weekly.
+// holdOver may rest on an estimate of the hold's end: it moves looks and nothing else.
+func (t Tempo) LookAfter(looks int, holdOver bool, openFor time.Duration) time.Duration {
+	switch {
+	case looks < len(lookSchedule):
 		return t.Of(lookSchedule[looks])
-	}
-	if holdEnded {
+	case openFor >= t.LooksRareAfter():
+		return t.Of(7 * 24 * time.Hour)
+	case holdOver:
 		return t.Of(24 * time.Hour)
 	}
 	return t.Of(time.Hour)

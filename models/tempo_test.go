@@ -23,7 +23,7 @@ func TestDeadlinesKeepTheirOrder(t *testing.T) {
 			"nothing is sent that a hold would not survive":        tempo.HoldMargin() >= budget,
 			"the sweep leaves a task the time of a lease":          tempo.RepublishAfter() >= lease,
 			"a late task is given grace, less than a republish":    tempo.DueGrace() > 0 && tempo.DueGrace() < tempo.RepublishAfter(),
-			"a person is called after the first looks, not before": tempo.FlagUnknownAfter() > tempo.LookAfter(0, false)+tempo.LookAfter(1, false),
+			"a person is called after the first looks, not before": tempo.FlagUnknownAfter() > tempo.LookAfter(0, false, 0)+tempo.LookAfter(1, false, 0),
 		} {
 			if !kept {
 				t.Fatalf("scale %d: %s", scale, rule)
@@ -35,20 +35,49 @@ func TestDeadlinesKeepTheirOrder(t *testing.T) {
 func TestSchedulesNeverGiveUp(t *testing.T) {
 	for _, scale := range []int{0, 1, 3, 20, 1000} {
 		tempo := models.Tempo{Scale: scale}
-		for _, ended := range []bool{false, true} {
-			for looks := range 200 {
-				if now, next := tempo.LookAfter(looks, ended), tempo.LookAfter(looks+1, ended); now <= 0 || next < now {
-					t.Fatalf("scale %d: look %d waits %s, the next %s", scale, looks, now, next)
+		for _, over := range []bool{false, true} {
+			for _, open := range []time.Duration{0, tempo.LooksRareAfter() - 1, tempo.LooksRareAfter(), 1000 * tempo.LooksRareAfter()} {
+				for looks := range 200 {
+					if now, next := tempo.LookAfter(looks, over, open), tempo.LookAfter(looks+1, over, open); now <= 0 || next < now || next > tempo.Of(7*24*time.Hour) {
+						t.Fatalf("scale %d: look %d waits %s, the next %s", scale, looks, now, next)
+					}
 				}
 			}
-		}
-		if alive, ended := tempo.LookAfter(100, false), tempo.LookAfter(100, true); alive != tempo.Of(time.Hour) || ended != tempo.Of(24*time.Hour) {
-			t.Errorf("scale %d: hourly while the hold lives is %s, then daily %s", scale, alive, ended)
 		}
 		for n := range 200 {
 			if wait := tempo.UnsentAfter(n); wait < tempo.Of(time.Second) || wait > tempo.Of(time.Minute) {
 				t.Fatalf("scale %d: %d unsent calls wait %s", scale, n, wait)
 			}
+		}
+	}
+}
+
+// TestLookSchedule lives through the looks of one operation whose outcome never
+// becomes known, as the design words them, and of one whose hold has no end.
+func TestLookSchedule(t *testing.T) {
+	var tempo models.Tempo
+	const day = 24 * time.Hour
+	first := []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
+	for name, holdEnds := range map[string]time.Duration{"seven days": 7 * day, "no end": 1000 * day, "ended": 0} {
+		var open time.Duration
+		for look := range 1000 {
+			wait := tempo.LookAfter(look, open >= holdEnds, open)
+			want := time.Hour
+			switch {
+			case look < len(first):
+				want = first[look]
+			case open >= 30*day:
+				want = 7 * day
+			case open >= holdEnds:
+				want = day
+			}
+			if wait != want {
+				t.Fatalf("hold of %s, open for %s: look %d comes after %s, want %s", name, open, look, wait, want)
+			}
+			open += wait
+		}
+		if open < 250*7*day/2 {
+			t.Errorf("hold of %s: a thousand looks end after %s", name, open)
 		}
 	}
 }

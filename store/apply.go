@@ -308,10 +308,16 @@ func (m Move) row(event models.Event) (moveRow, error) {
 	switch event {
 	case models.Confirmed:
 		r.Amount, r.Currency = &ev.AmountCents, ev.CurrencyCode
+		if ev.Outcome == models.OutcomeTakenBack { // what it took, before it went back
+			r.Amount = &ev.TookCents
+		}
 	case models.Lowered:
 		r.Amount, r.Rest.Lowered = &m.LoweredTo, o.AmountCents-m.LoweredTo
 	case models.Refused:
 		r.Rest.HoldClose = holdClose(o, ev, d)
+		if r.Rest.HoldClose == models.ClosedExpired && r.Rest.ErrorCode == "" {
+			r.Rest.ErrorCode = models.ErrorHoldEnded
+		}
 	}
 	if m.LogVerdict {
 		id := NewID()

@@ -35,7 +35,7 @@ WITH m AS (
                      request_id, status, rest)
           OFFSET 0) AS m -- read each document once
 ), locked AS (
-    SELECT m.*, r.status AS order_status, r.total_amount_cents,
+    SELECT m.*, r.status AS order_status, r.total_amount_cents, r.captured_cents - r.refunded_cents AS order_net,
            (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing,
            a.amount_cents AS hold_cents, a.requested_cents AS hold_requested, a.confirmed_cents AS hold_confirmed,
            a.closed_at AS hold_closed_at, a.closed_reason AS hold_closed_reason, a.multi_capture, ?capture_facts
@@ -68,7 +68,7 @@ WITH m AS (
         unsent = CASE WHEN m.unsent = 1 THEN o.unsent + 1 WHEN m.annotates THEN o.unsent ELSE 0 END,
         unknown_since = CASE WHEN m.annotates THEN o.unknown_since WHEN m.to_state = 'unknown' THEN COALESCE(o.unknown_since, now()) END,
         needs_attention = CASE WHEN m.flag <> '' THEN m.flag WHEN m.clear_flag THEN NULL ELSE o.needs_attention END,
-        gateway_transaction_id = COALESCE(NULLIF(m.gateway_transaction_id, ''), o.gateway_transaction_id),
+        gateway_transaction_id = CASE WHEN m.annotates THEN o.gateway_transaction_id ELSE COALESCE(NULLIF(m.gateway_transaction_id, ''), o.gateway_transaction_id) END,
         gateway_request_id = COALESCE(NULLIF(m.request_id, ''), o.gateway_request_id),
         message = CASE WHEN m.event = 'confirmed' THEN NULLIF(m.message, '') ELSE COALESCE(NULLIF(m.message, ''), o.message) END,
         error_code = CASE WHEN m.event = 'confirmed' THEN NULL ELSE COALESCE(NULLIF(m.error_code, ''), o.error_code) END,
@@ -81,11 +81,11 @@ WITH m AS (
     WHERE o.id = m.id AND o.version = m.version AND o.state = m.from_state
     RETURNING o.id, o.kind, o.order_id, o.authorization_id, o.capture_id, o.version, o.state, o.amount_cents, o.currency_code, o.confirmed_cents,
               o.reserved_cents, o.refunded_cents, o.order_total_cents, o.next_at, o.lease_until, o.chain_hash, o.gateway_reference, o.needs_attention,
-              o.cause, o.number, o.mode,
+              o.cause, o.number, o.mode, o.payment_gateway_id,
               m.version AS was_version, m.event, m.from_state, m.to_state, m.annotates, m.was_live, m.is_live, m.actor, m.reason, m.evidence, m.flag,
               m.amount, m.lowered, m.currency, m.gateway_transaction_id, m.reserved, m.hold_close, m.attempt, m.leaves, m.outcome, m.status, m.error_code, m.request_id,
               m.verdict, m.rule, m.action, m.verdict_id, m.reconciliation_id,
-              m.order_status, m.total_amount_cents, m.closing, m.hold_cents, m.hold_confirmed, m.hold_closed_at, m.hold_closed_reason,
+              m.order_status, m.total_amount_cents, m.order_net, m.closing, m.hold_cents, m.hold_confirmed, m.hold_closed_at, m.hold_closed_reason,
               m.multi_capture, m.capture_state
 ), history AS (
     INSERT INTO events (operation_id, version, event, from_state, to_state, actor, reason, amount_cents, currency_code, gateway_transaction_id,
@@ -99,8 +99,10 @@ WITH m AS (
     FROM moved AS o WHERE o.attempt > 0
     ON CONFLICT DO NOTHING
 ), judged AS (
-    INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours, theirs)
-    SELECT o.verdict_id, o.reconciliation_id, o.id, o.kind, o.order_id, o.verdict, o.rule, o.action, o.state, o.actor,
+    INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, mode, payment_gateway_id, amount_cents, currency_code,
+                          verdict, rule, action, outcome, actor, ours, theirs)
+    SELECT o.verdict_id, o.reconciliation_id, o.id, o.kind, o.order_id, o.mode, o.payment_gateway_id, o.amount_cents, o.currency_code,
+           o.verdict, o.rule, o.action, o.state, o.actor,
            jsonb_build_object('state', o.from_state, 'version', o.was_version, 'amount_cents', o.amount_cents, 'currency_code', o.currency_code,
                               'reference', o.gateway_reference),
            o.evidence
@@ -186,10 +188,14 @@ WITH m AS (
     INSERT INTO order_checks (order_id, due_at)
     SELECT DISTINCT o.order_id, now()
     FROM moved AS o
-    WHERE (o.was_live OR o.event = 'confirmed') AND NOT o.is_live
+    WHERE NOT o.is_live AND ((o.was_live OR o.event = 'confirmed')
       AND (o.closing
            OR (o.kind <> 'refund' AND o.state IN ('failed', 'cancelled') AND o.order_status = 'approved')
            OR (o.kind = 'capture' AND o.state = 'succeeded' AND o.order_status <> 'approved' AND o.order_total_cents <> o.total_amount_cents))
+      -- Captures that stand above an approved order's total, or did until now.
+      OR (o.order_status = 'approved' AND (o.order_net > o.total_amount_cents
+           OR o.kind = 'capture' AND o.event = 'confirmed' AND o.order_net + o.confirmed_cents > o.total_amount_cents
+           OR o.kind = 'refund' AND o.event = 'taken_back' AND o.order_net + o.confirmed_cents > o.total_amount_cents)))
     ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, excluded.due_at)
 ), told AS (
     INSERT INTO deliveries (id, webhook_id, topic, operation_id, kind, version, payload)

@@ -155,6 +155,7 @@ func (snap *snapshot) approval(actor string) (*part, Approval) {
 		return nil, Approval{Order: *o, Err: err}
 	}
 	p.order.Seen, p.order.ApprovedAt, p.order.LastChance = &snap.seen, o.ApprovedAt, snap.policy.LastChanceSeconds != nil
+	p.order.Overpaid = o.Overpaid() > 0
 	p.holds = p.holds[:0]
 	for i := range snap.holds {
 		p.holds = append(p.holds, holdRow{ID: snap.holds[i].ID, OrderID: o.ID, Seen: &snap.holdSeen[i]})

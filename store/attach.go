@@ -106,9 +106,10 @@ func (s *Store) ChangePaymentMethod(ctx context.Context, mode models.Mode, id st
 			return err
 		}
 		return s.one(ctx, tx, &m, "payment method "+id, `UPDATE payment_methods AS m SET name = ?, auto_capture = ?, auto_capture_max_amount_cents = ?,
-				capture_trigger = ?, capture_delay_seconds = ?, require_capture = ?, last_chance_seconds = ?, reference = ?, reference_origin = ?, metadata = ?, updated_at = now()
+				capture_trigger = ?, capture_delay_seconds = ?, require_capture = ?, last_chance_seconds = ?, refund_difference = ?, reauthorize = ?,
+				reference = ?, reference_origin = ?, metadata = ?, updated_at = now()
 			WHERE m.id = ? RETURNING `+s.columns(m, "m"), m.Name, m.AutoCapture, m.AutoCaptureMaxAmountCents, m.CaptureTrigger, m.CaptureDelaySeconds,
-			m.RequireCapture, m.LastChanceSeconds, nullable(m.Reference), nullable(m.ReferenceOrigin), string(m.Metadata), id)
+			m.RequireCapture, m.LastChanceSeconds, m.RefundDifference, m.Reauthorize, nullable(m.Reference), nullable(m.ReferenceOrigin), string(m.Metadata), id)
 	})
 	return m, err
 }

@@ -2,9 +2,15 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
 // Invariant is one rule of the ledger as it was found.
@@ -13,7 +19,8 @@ type Invariant struct {
 	Rule string `json:"rule"`
 	// Checked is how many rows the rule was tried on.
 	Checked int64 `json:"checked"`
-	// Broken names rows that break it, at most [auditNames] of them.
+	// Broken names rows that break it, at most [auditNames] of them. Each name
+	// begins with an id.
 	Broken []string `json:"broken"`
 	// BrokenCount is how many there are.
 	BrokenCount int64 `json:"broken_count"`
@@ -22,106 +29,285 @@ type Invariant struct {
 // auditNames bounds how many offenders an audit names.
 const auditNames = 20
 
-// invariants are checked by SQL alone: each query returns a row per thing
-// checked, with its name and whether it is broken. What stands in braces is put
-// in by [auditOf].
-//
-// {bases} says where the attached history of an operation begins when its first
-// steps were detached. What an anchor stands for was checked before it was
-// written; I15 folds it again.
-var invariants = []struct{ id, rule, sql string }{
-	{"I1", "no hold is asked for more than its amount", `
-		SELECT a.id::text AS name, (a.requested_cents > a.amount_cents OR a.requested_cents <> COALESCE(o.reserved, 0)) AS broken
-		FROM authorizations AS a LEFT JOIN (SELECT authorization_id, sum(reserved_cents) AS reserved FROM captures GROUP BY 1) AS o ON o.authorization_id = a.id`},
-	{"I2", "each operation has one reference of its own", `
-		SELECT min(id::text) AS name, count(*) > 1 AS broken FROM operations GROUP BY gateway_reference`},
-	{"I3", "every approved, automatically captured order has a capture with an end and a reason", `
-		SELECT c.id::text AS name, (c.state IN ('failed', 'cancelled') AND COALESCE(c.error_code, c.message, (
-			SELECT e.reason FROM events AS e WHERE e.operation_id = c.id AND e.version = c.version), (
-			SELECT 'detached' FROM history_anchors AS n WHERE n.from_id <= c.id AND c.id < n.to_id), '') = '') AS broken
-		FROM captures AS c JOIN orders AS o ON o.id = c.order_id WHERE o.approved_at IS NOT NULL AND c.cause <> 'manual'
-		UNION ALL
-		SELECT o.id || ' has no capture', NOT EXISTS (SELECT 1 FROM captures AS c WHERE c.order_id = o.id AND c.cause <> 'manual')
-			AND NOT EXISTS (SELECT 1 FROM order_checks AS k WHERE k.order_id = o.id AND k.due_at <= now() + interval '5 minutes')
-		FROM orders AS o JOIN payment_methods AS m ON m.id = o.payment_method_id
-		WHERE o.status = 'approved' AND m.auto_capture AND m.capture_trigger IN ('approval', 'authorization') AND m.updated_at <= o.approved_at
-			AND o.total_amount_cents BETWEEN 1 AND COALESCE(m.auto_capture_max_amount_cents, o.total_amount_cents)
-			AND o.live_operations = 0 AND o.refunded_cents = 0 AND o.reset_cents = 0 AND o.captured_cents < o.total_amount_cents
-			AND EXISTS (SELECT 1 FROM authorizations AS a WHERE a.order_id = o.id AND a.closed_at IS NULL AND a.requested_cents < a.amount_cents
-				AND (a.capture_before IS NULL OR a.capture_before > now()))`},
-	{"I5", "every send has its attempt, committed before it", `
-		SELECT o.id::text AS name, o.sent_version > COALESCE(d.version, 0) AND a.version IS NULL AS broken
-		FROM {operations} AS o
-		LEFT JOIN {attempts} AS a ON a.operation_id = o.id AND a.version = o.sent_version AND a.call = 'send'
-		LEFT JOIN {bases} AS d ON d.id = o.id`},
-	{"I6", "every history is a path of the transition table", `
-		SELECT s.operation_id || ' v' || s.version AS name,
-		       CASE WHEN claim THEN COALESCE(s.before, d.state, '') NOT IN ('pending', 'capturing', 'submitted', 'unknown')
-		            ELSE from_state <> COALESCE(s.before, d.state, '') END AS broken
-		FROM (SELECT *, lag(to_state) OVER (PARTITION BY operation_id ORDER BY version) AS before
-			FROM (SELECT operation_id, version, from_state, to_state, false AS claim FROM {events}
-			      UNION ALL SELECT operation_id, version, '', 'capturing', true FROM {attempts}) AS h) AS s
-		LEFT JOIN {bases} AS d ON d.id = s.operation_id`},
-	{"I7", "a hold has at most one live capture or void, and names it", `
-		SELECT a.id::text AS name, (l.live > 1 OR l.live = 1 AND a.live_operation_id IS DISTINCT FROM l.one OR l.live = 0 AND a.live_operation_id IS NOT NULL) AS broken
-		FROM authorizations AS a CROSS JOIN LATERAL (
-			SELECT count(*) AS live, min(id::text)::uuid AS one FROM operations AS o
-			WHERE o.authorization_id = a.id AND o.kind IN ('capture', 'void') AND o.order_id = a.order_id AND o.state IN ('pending', 'capturing', 'submitted', 'unknown')) AS l`},
-	{"I9", "versions have no gap, and the last step is the row's state", `
-		SELECT o.id::text AS name, (COALESCE(d.version, 0) + COALESCE(h.n, 0) <> o.version
-			OR COALESCE(h.last, d.version, 0) <> o.version OR COALESCE(h.state, d.state, '') <> o.state) AS broken
-		FROM {operations} AS o
-		LEFT JOIN (SELECT operation_id, count(*) AS n, max(version) AS last, (array_agg(to_state ORDER BY version DESC))[1] AS state
-			FROM (SELECT operation_id, version, to_state FROM {events}
-			      UNION ALL SELECT operation_id, version, 'capturing' FROM {attempts}) AS s GROUP BY 1) AS h ON h.operation_id = o.id
-		LEFT JOIN {bases} AS d ON d.id = o.id`},
-	{"I10", "open work stands in the work table, and nothing else does", `
-		SELECT COALESCE(o.id, w.operation_id)::text AS name, (o.id IS NULL OR w.operation_id IS NULL) AS broken
-		FROM (SELECT id FROM operations WHERE state IN ('pending', 'capturing', 'submitted', 'unknown')) AS o
-		FULL JOIN work AS w ON w.operation_id = o.id`},
-	{"I11", "every webhook was applied, refused or parked with a reason, or waits", `
-		SELECT id::text AS name, (processed_at IS NOT NULL AND outcome = '') AS broken FROM inbox`},
-	{"I13", "every order's sums fold from its operations", `
-		SELECT r.id::text AS name, (r.captured_cents <> COALESCE(c.captured, 0) OR r.reset_cents <> COALESCE(c.reset, 0) OR r.live_cents <> COALESCE(c.live, 0)
-			OR r.refunded_cents <> COALESCE(f.refunded, 0) OR r.live_operations <> COALESCE(l.live, 0) OR r.held_cents <> COALESCE(h.held, 0)) AS broken
-		FROM orders AS r
-		LEFT JOIN (SELECT order_id, sum(confirmed_cents) FILTER (WHERE state = 'succeeded') AS captured, sum(confirmed_cents) FILTER (WHERE state = 'reset') AS reset,
-		                  sum(amount_cents) FILTER (WHERE state IN ('pending', 'capturing', 'submitted', 'unknown')) AS live FROM captures GROUP BY 1) AS c ON c.order_id = r.id
-		LEFT JOIN (SELECT f.order_id, sum(f.confirmed_cents) AS refunded FROM refunds AS f JOIN captures AS c ON c.id = f.capture_id
-		           WHERE f.state = 'succeeded' AND c.state = 'succeeded' GROUP BY 1) AS f ON f.order_id = r.id
-		LEFT JOIN (SELECT order_id, count(*) AS live FROM operations WHERE state IN ('pending', 'capturing', 'submitted', 'unknown') GROUP BY 1) AS l ON l.order_id = r.id
-		LEFT JOIN (SELECT order_id, sum(amount_cents) AS held FROM authorizations WHERE closed_at IS NULL GROUP BY 1) AS h ON h.order_id = r.id`},
-	{"I14", "every hold's sums fold from its operations", `
-		SELECT a.id::text AS name, (a.confirmed_cents <> COALESCE(c.confirmed, 0) OR a.returned_cents <> COALESCE(f.returned, 0)) AS broken
-		FROM authorizations AS a
-		LEFT JOIN (SELECT authorization_id, sum(confirmed_cents) FILTER (WHERE state IN ('succeeded', 'reset')) AS confirmed FROM captures GROUP BY 1) AS c ON c.authorization_id = a.id
-		LEFT JOIN (SELECT authorization_id, sum(confirmed_cents) FILTER (WHERE state = 'succeeded') AS returned FROM refunds GROUP BY 1) AS f ON f.authorization_id = a.id`},
-	{"I15", "every operation's chain of hashes verifies, up to the anchor of what was detached", chain + `
-		UNION ALL
-		SELECT 'the anchor of ' || a.month, f.operations <> a.operations OR f.heads <> a.heads
-		FROM history_anchors AS a CROSS JOIN LATERAL history_fold(a.from_id, a.to_id) AS f
-		UNION ALL
-		SELECT 'the anchor of ' || a.month || ', itself', a.hash <> anchor_hash(COALESCE(lag(a.hash) OVER (ORDER BY a.number), ''), a)
-			OR a.number <> row_number() OVER (ORDER BY a.number)
-		FROM history_anchors AS a`},
+// AuditScope says how much an audit reads.
+type AuditScope string
+
+// The scopes.
+const (
+	// AuditFull reads the whole ledger.
+	AuditFull AuditScope = "full"
+	// AuditRecent reads the orders with open work and those on which something
+	// happened lately. Its cost follows their number.
+	AuditRecent AuditScope = "recent"
+)
+
+// newSlow opens the pool of statements that read much: at most two at once,
+// each as long as it takes.
+func newSlow(cfg *pgx.ConnConfig) *bun.DB {
+	cfg = cfg.Copy()
+	cfg.RuntimeParams["statement_timeout"] = fmt.Sprint((6 * time.Hour).Milliseconds())
+	cfg.RuntimeParams["work_mem"] = "64MB"
+	pool := connect(cfg)
+	pool.SetMaxOpenConns(2)
+	pool.SetMaxIdleConns(1)
+	pool.SetConnMaxIdleTime(2 * time.Minute)
+	return bun.NewDB(pool, pgdialect.New())
 }
 
-// chain checks each step's hash, and that the operation carries the last one.
-const chain = `
-		WITH step AS (
-			SELECT operation_id, version, event, from_state, to_state, amount_cents, currency_code, actor AS who, reason || E'\x1e' || evidence::text AS what,
-			       occurred_at AS at, hash FROM {events}
-			UNION ALL
-			SELECT operation_id, version, 'claimed', '', 'capturing', amount_cents, currency_code, worker, idempotency_key, claimed_at, hash FROM {attempts}
-		), chain AS (
-			SELECT s.*, lag(hash) OVER w AS prev, lead(version) OVER w IS NULL AS ends FROM step AS s WINDOW w AS (PARTITION BY operation_id ORDER BY version)
-		)
-		SELECT operation_id || ' v' || c.version AS name,
-		       c.hash <> step_hash(COALESCE(prev, d.hash, ''), operation_id, c.version, event, from_state, to_state, amount_cents, currency_code, who, what, at) AS broken
-		FROM chain AS c LEFT JOIN {bases} AS d ON d.id = c.operation_id
-		UNION ALL
-		SELECT o.id || ' end', o.chain_hash IS DISTINCT FROM COALESCE(c.hash, d.hash)
-		FROM {operations} AS o LEFT JOIN chain AS c ON c.operation_id = o.id AND c.ends LEFT JOIN {bases} AS d ON d.id = o.id`
+// Audit checks every invariant that the ledger alone can show, but for those
+// about how long something waits: a ledger that nobody works on is no broken
+// one. It reads all of the ledger; each rule is one statement and one snapshot.
+func (s *Store) Audit(ctx context.Context) ([]Invariant, error) {
+	return s.audit(ctx, audit{scope: AuditFull, idle: true})
+}
+
+// audit is one pass over the rules.
+type audit struct {
+	scope AuditScope
+	// since is where what happened lately begins, for AuditRecent.
+	since time.Time
+	// idle: nobody works on the ledger, so waiting is no fault.
+	idle bool
+	// each is told of every rule as it was found.
+	each func(Invariant)
+	// within runs what reads a small part of the ledger, under settings that keep
+	// it to that part.
+	within func(ctx context.Context, settings string, fn func(ctx context.Context, tx Tx) error) error
+	// on is what reads all of it run on.
+	on Tx
+}
+
+// secondLook is how long what waits too long is given before it is looked at
+// again: it may have been published a moment ago, and a relay needs its moment.
+const secondLook = 5 * time.Second
+
+func (s *Store) audit(ctx context.Context, a audit) ([]Invariant, error) {
+	if a.on == nil {
+		a.on, a.within = s.slow, s.atOneMoment
+	}
+	if a.each == nil {
+		a.each = func(Invariant) {}
+	}
+	var chunks []auditChunk
+	if a.scope == AuditRecent {
+		err := a.within(ctx, byProbe, func(ctx context.Context, tx Tx) (err error) {
+			chunks, err = s.touched(ctx, tx, a.since)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	found := make([]Invariant, 0, len(invariants))
+	for _, r := range invariants {
+		inv := Invariant{ID: r.id, Rule: r.rule, Broken: []string{}}
+		for _, p := range r.parts {
+			if err := s.auditPart(ctx, a, p, chunks, &inv); err != nil {
+				return nil, fmt.Errorf("check invariant %s: %w", r.id, err)
+			}
+		}
+		found = append(found, inv)
+		a.each(inv)
+	}
+	return found, nil
+}
+
+func (s *Store) auditPart(ctx context.Context, a audit, p auditPart, chunks []auditChunk, inv *Invariant) error {
+	switch {
+	case p.reach == onlyFull && a.scope != AuditFull, p.reach == waiting && a.idle:
+		return nil
+	case p.reach == waiting:
+		return s.checkWaiting(ctx, a, p, inv)
+	case p.reach == small:
+		return a.within(ctx, byProbe, func(ctx context.Context, tx Tx) error {
+			return s.checkPart(ctx, tx, "", s.auditSQL(p.sql, s.recently(a)), inv)
+		})
+	case a.scope == AuditFull:
+		return s.checkPart(ctx, a.on, "", s.auditSQL(p.sql, wholeLedger), inv)
+	}
+	for _, c := range chunks {
+		err := a.within(ctx, byIndex, func(ctx context.Context, tx Tx) error {
+			return s.checkPart(ctx, tx, c.with(), s.auditSQL(p.sql, c.ledger()), inv)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkWaiting names what waits too long, and still does at a second look.
+func (s *Store) checkWaiting(ctx context.Context, a audit, p auditPart, inv *Invariant) error {
+	sql := s.auditSQL(p.sql, wholeLedger)
+	look := func(found *Invariant) error {
+		return a.within(ctx, byProbe, func(ctx context.Context, tx Tx) error { return s.checkPart(ctx, tx, "", sql, found) })
+	}
+	first := Invariant{}
+	if err := look(&first); err != nil {
+		return err
+	}
+	if first.BrokenCount > 0 && a.on == Tx(s.slow) {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(s.tempo.Of(secondLook)):
+		}
+		again := Invariant{}
+		if err := look(&again); err != nil {
+			return err
+		}
+		if first.BrokenCount <= auditNames || again.BrokenCount <= auditNames {
+			again.Broken = slices.DeleteFunc(again.Broken, func(name string) bool { return !slices.Contains(first.Broken, name) })
+			again.BrokenCount = int64(len(again.Broken))
+		}
+		first = again
+	}
+	inv.add(first)
+	return nil
+}
+
+func (i *Invariant) add(part Invariant) {
+	i.Checked += part.Checked
+	i.BrokenCount += part.BrokenCount
+	for _, name := range part.Broken {
+		if len(i.Broken) < auditNames {
+			i.Broken = append(i.Broken, name)
+		}
+	}
+}
+
+// checkPart tries one query and adds what it found. What is neither true nor
+// false is broken: nothing that is compared may be missing.
+func (s *Store) checkPart(ctx context.Context, tx Tx, with, sql string, inv *Invariant) error {
+	var rows []struct {
+		Checked     int64   `bun:"checked"`
+		BrokenCount int64   `bun:"broken_count"`
+		Name        *string `bun:"name"`
+	}
+	err := s.query(ctx, tx, &rows, `WITH `+with+`checks (name, broken) AS MATERIALIZED (`+sql+`), total AS (
+			SELECT count(*) AS checked, count(*) FILTER (WHERE broken IS NOT FALSE) AS broken_count FROM checks
+		) SELECT t.checked, t.broken_count, b.name FROM total AS t
+		LEFT JOIN LATERAL (SELECT name FROM checks WHERE broken IS NOT FALSE ORDER BY name LIMIT ?) AS b ON true`, auditNames)
+	if err != nil {
+		return err
+	}
+	part := Invariant{}
+	for _, r := range rows {
+		part.Checked, part.BrokenCount = r.Checked, r.BrokenCount
+		if r.Name != nil {
+			part.Broken = append(part.Broken, *r.Name)
+		}
+	}
+	inv.add(part)
+	return nil
+}
+
+// auditChunkSize is how many orders a statement of a recent audit reads.
+const auditChunkSize = 2000
+
+// auditChunk is a part of what a recent audit reads: some orders, and the
+// operations that they had a moment ago. One that came since is for the next.
+type auditChunk struct{ orders, operations []string }
+
+// touched lists the orders that a recent audit reads, in chunks: those with open
+// work, those that came into being since, or any of whose rows did, and those
+// that something happened to. Every branch reads by an index.
+func (s *Store) touched(ctx context.Context, tx Tx, since time.Time) ([]auditChunk, error) {
+	var orders []string
+	if err := s.query(ctx, tx, &orders, touchedSQL, since, firstID(since)); err != nil {
+		return nil, fmt.Errorf("list what happened since %s: %w", since.Format(time.RFC3339), err)
+	}
+	var chunks []auditChunk
+	for some := range slices.Chunk(orders, auditChunkSize) {
+		c := auditChunk{orders: some}
+		if err := s.query(ctx, tx, &c.operations, `SELECT o.id::text FROM operations AS o WHERE o.order_id = ANY (?::uuid[]) ORDER BY 1`, uuidArray(some)); err != nil {
+			return nil, fmt.Errorf("list the operations of %d orders: %w", len(some), err)
+		}
+		chunks = append(chunks, c)
+	}
+	return chunks, nil
+}
+
+// OFFSET 0 keeps a branch from being turned around: from what happened to the
+// operation, and never through all operations.
+const touchedSQL = `
+	SELECT o.order_id::text FROM work AS w CROSS JOIN LATERAL (SELECT order_id FROM operations AS o WHERE o.id = w.operation_id OFFSET 0) AS o
+	UNION SELECT id::text FROM orders WHERE id >= ?1
+	UNION SELECT order_id::text FROM authorizations WHERE id >= ?1
+	UNION SELECT order_id::text FROM operations WHERE id >= ?1
+	UNION SELECT o.order_id::text FROM events AS e CROSS JOIN LATERAL (SELECT order_id FROM operations AS o WHERE o.id = e.operation_id OFFSET 0) AS o WHERE e.occurred_at >= ?0
+	UNION SELECT o.order_id::text FROM attempts AS a CROSS JOIN LATERAL (SELECT order_id FROM operations AS o WHERE o.id = a.operation_id OFFSET 0) AS o WHERE a.claimed_at >= ?0
+	UNION SELECT order_id::text FROM verdicts WHERE created_at >= ?0 AND order_id IS NOT NULL
+	ORDER BY 1`
+
+// atOneMoment runs fn in a transaction that reads one state of the ledger.
+func (s *Store) atOneMoment(ctx context.Context, settings string, fn func(ctx context.Context, tx Tx) error) error {
+	return s.slow.RunInTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.statements(ctx, tx, settings); err != nil {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+}
+
+// What reads a small part of the ledger reads it by indexes, whatever the
+// statistics say. byProbe is for what begins with a small table and asks for a
+// row of a large one at a time.
+const (
+	byIndex = `SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0`
+	byProbe = byIndex + `; SET LOCAL enable_hashjoin = off`
+)
+
+// with are the parts of a statement that the tables of a chunk's ledger read
+// from.
+func (c auditChunk) with() string {
+	return `touched_orders AS MATERIALIZED (SELECT unnest('` + uuidArray(c.orders) + `'::uuid[]) AS id), `
+}
+
+// wholeLedger is what a full audit reads.
+var wholeLedger = map[string]string{
+	"orders": "orders", "authorizations": "authorizations", "operations": "operations", "tracked": "operations", "captures": "captures", "refunds": "refunds",
+	"events": "events", "attempts": "attempts", "attempt_results": "attempt_results", "bases": "history_bases", "inbox": "inbox",
+}
+
+// ledger is what a chunk stands for of each table. History is asked for by a list
+// of ids, which leaves out the months that none of them is of.
+func (c auditChunk) ledger() map[string]string {
+	ids := `ANY ('` + uuidArray(c.operations) + `'::uuid[])`
+	return map[string]string{
+		"orders":          `(SELECT x.* FROM touched_orders AS t JOIN orders AS x ON x.id = t.id)`,
+		"authorizations":  `(SELECT x.* FROM touched_orders AS t JOIN authorizations AS x ON x.order_id = t.id)`,
+		"operations":      `(SELECT x.* FROM touched_orders AS t JOIN operations AS x ON x.order_id = t.id)`,
+		"tracked":         `(SELECT x.* FROM operations AS x WHERE x.id = ` + ids + `)`,
+		"captures":        `(SELECT x.* FROM touched_orders AS t JOIN captures AS x ON x.order_id = t.id)`,
+		"refunds":         `(SELECT x.* FROM touched_orders AS t JOIN refunds AS x ON x.order_id = t.id)`,
+		"events":          `(SELECT x.* FROM events AS x WHERE x.operation_id = ` + ids + `)`,
+		"attempts":        `(SELECT x.* FROM attempts AS x WHERE x.operation_id = ` + ids + `)`,
+		"attempt_results": `(SELECT x.* FROM attempt_results AS x WHERE x.operation_id = ` + ids + `)`,
+		// As the view has it, but from the few: a range of ids is no way to find them.
+		"bases": `(SELECT o.id, COALESCE(r.version, o.version) AS version, COALESCE(r.state, o.state) AS state, COALESCE(r.hash, o.chain_hash) AS hash
+			FROM operations AS o JOIN history_anchors AS a ON o.id >= a.from_id AND o.id < a.to_id LEFT JOIN history_resumed AS r ON r.operation_id = o.id
+			WHERE o.id = ` + ids + `)`,
+	}
+}
+
+// recently is what the small parts read, which choose by id and by what is open.
+func (s *Store) recently(a audit) map[string]string {
+	if a.scope == AuditFull {
+		return wholeLedger
+	}
+	return map[string]string{
+		"inbox": `(SELECT * FROM inbox WHERE processed_at IS NULL UNION ALL SELECT * FROM inbox WHERE processed_at IS NOT NULL AND id >= '` + firstID(a.since) + `')`,
+	}
+}
+
+// auditSQL puts tables and limits into a query.
+func (s *Store) auditSQL(sql string, tables map[string]string) string {
+	return auditOf(strings.ReplaceAll(sql, "{late}", fmt.Sprintf("interval '%d microseconds'", s.lateAfter().Microseconds())), tables)
+}
+
+// lateAfter is how long nobody may have touched what is due.
+func (s *Store) lateAfter() time.Duration { return max(s.tempo.Of(5*time.Minute), 10*time.Second) }
 
 // auditOf puts tables into an invariant, by name: those of the ledger, or what
 // stands for a part of it.
@@ -130,107 +316,4 @@ func auditOf(sql string, tables map[string]string) string {
 		sql = strings.ReplaceAll(sql, "{"+name+"}", table)
 	}
 	return sql
-}
-
-// wholeLedger is what an audit reads.
-var wholeLedger = map[string]string{"operations": "operations", "events": "events", "attempts": "attempts", "bases": "history_bases"}
-
-// Audit checks every invariant that the ledger alone can show. It reads all of
-// the ledger: run it at night, or on a copy.
-func (s *Store) Audit(ctx context.Context) ([]Invariant, error) {
-	found := make([]Invariant, 0, len(invariants))
-	for _, i := range invariants {
-		inv, err := s.checkInvariant(ctx, i.id, i.rule, auditOf(i.sql, wholeLedger))
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, inv)
-	}
-	return found, nil
-}
-
-// checkInvariant tries one.
-func (s *Store) checkInvariant(ctx context.Context, id, rule, sql string) (Invariant, error) {
-	inv := Invariant{ID: id, Rule: rule, Broken: []string{}}
-	var rows []struct {
-		Checked     int64   `bun:"checked"`
-		BrokenCount int64   `bun:"broken_count"`
-		Name        *string `bun:"name"`
-	}
-	err := s.query(ctx, nil, &rows, `WITH checks AS MATERIALIZED (`+sql+`), total AS (
-			SELECT count(*) AS checked, count(*) FILTER (WHERE broken) AS broken_count FROM checks
-		) SELECT t.checked, t.broken_count, b.name FROM total AS t
-		LEFT JOIN LATERAL (SELECT name FROM checks WHERE broken ORDER BY name LIMIT ?) AS b ON true`, auditNames)
-	if err != nil {
-		return inv, fmt.Errorf("check invariant %s: %w", id, err)
-	}
-	for _, r := range rows {
-		inv.Checked, inv.BrokenCount = r.Checked, r.BrokenCount
-		if r.Name != nil {
-			inv.Broken = append(inv.Broken, *r.Name)
-		}
-	}
-	return inv, nil
-}
-
-// BookEntry is one operation as our books have it, for comparing with a
-// gateway's own book.
-type BookEntry struct {
-	ID             string `bun:"id"`
-	Kind           string `bun:"kind"`
-	Reference      string `bun:"reference"`
-	Hold           string `bun:"hold"`
-	State          string `bun:"state"`
-	AmountCents    int64  `bun:"amount_cents"`
-	ConfirmedCents *int64 `bun:"confirmed_cents"`
-	CurrencyCode   string `bun:"currency_code"`
-	NeedsAttention string `bun:"needs_attention"`
-}
-
-// Book lists every operation of one account.
-func (s *Store) Book(ctx context.Context, account string) ([]BookEntry, error) {
-	var entries []BookEntry
-	err := s.query(ctx, nil, &entries, `SELECT o.id, o.kind, o.gateway_reference AS reference, a.gateway_transaction_id AS hold, o.state, o.amount_cents,
-			o.confirmed_cents, o.currency_code, COALESCE(o.needs_attention, '') AS needs_attention
-		FROM operations AS o JOIN authorizations AS a ON a.id = o.authorization_id JOIN payment_gateways AS g ON g.id = o.payment_gateway_id
-		WHERE g.slug = ? ORDER BY o.id`, account)
-	if err != nil {
-		return nil, fmt.Errorf("read the book of %s: %w", account, err)
-	}
-	return entries, nil
-}
-
-// SendIntents returns, for every idempotency key that was ever allowed to be
-// sent, when its first attempt was written.
-func (s *Store) SendIntents(ctx context.Context) (map[string]time.Time, error) {
-	var rows []struct {
-		Key string    `bun:"idempotency_key"`
-		At  time.Time `bun:"at"`
-	}
-	if err := s.query(ctx, nil, &rows, `SELECT idempotency_key, min(claimed_at) AS at FROM attempts WHERE call = 'send' GROUP BY idempotency_key`); err != nil {
-		return nil, fmt.Errorf("read the attempts: %w", err)
-	}
-	intents := make(map[string]time.Time, len(rows))
-	for _, r := range rows {
-		intents[r.Key] = r.At
-	}
-	return intents, nil
-}
-
-// OpenWork counts live operations, orders due for a review, and webhooks
-// waiting to be applied: all zero is quiescence.
-func (s *Store) OpenWork(ctx context.Context) (operations, orders, inbox int, err error) {
-	var row struct {
-		Operations int `bun:"operations"`
-		Orders     int `bun:"orders"`
-		Inbox      int `bun:"inbox"`
-	}
-	err = s.query(ctx, nil, &row, `SELECT (SELECT count(*) FROM work) AS operations,
-		(SELECT count(*) FROM order_checks AS c JOIN orders AS o ON o.id = c.order_id
-		 WHERE c.due_at <= now() OR o.status = 'cancelled' OR o.cancel_requested_at IS NOT NULL OR o.total_changed_at IS NOT NULL) AS orders,
-		(SELECT count(*) FROM inbox WHERE processed_at IS NULL) AS inbox`)
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("count open work: %w", err)
-	}
-	return row.Operations, row.Orders, row.Inbox, nil
 }

@@ -13,7 +13,7 @@ func TestAuditOfAGoodLedger(t *testing.T) {
 	}
 	for _, i := range found {
 		t.Logf("%s checked %d broken %v", i.ID, i.Checked, i.Broken)
-		if i.BrokenCount != 0 || i.Checked == 0 && i.ID != "I11" {
+		if i.BrokenCount != 0 || i.Checked == 0 && i.ID != "I11" && i.ID != "I12" {
 			t.Errorf("%s (%s): checked %d, broken %v", i.ID, i.Rule, i.Checked, i.Broken)
 		}
 	}

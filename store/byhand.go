@@ -49,6 +49,9 @@ func (s *Store) RetryFailed(ctx context.Context, tx Tx, op models.Operation, act
 		if err != nil {
 			return nil, err
 		}
+		if capture.TakenBackFlag() {
+			return nil, refuse("taken_back", "_retry", "%s", capture.WhyNotReturned())
+		}
 		n.capture = &capture
 	}
 	var there bool
@@ -114,8 +117,14 @@ func (s *Store) RefundByHand(ctx context.Context, tx Tx, mode models.Mode, captu
 	if err != nil {
 		return models.Operation{}, err
 	}
+	if undecided(capture) {
+		return models.Operation{}, busy("operation_under_way", "_refund", "the capture is %s; wait for its outcome", capture.State)
+	}
 	if capture.State != models.Succeeded {
 		return models.Operation{}, refuse("not_succeeded", "_refund", "the capture is %s; only a succeeded capture can be refunded", capture.State)
+	}
+	if capture.TakenBackFlag() {
+		return models.Operation{}, refuse("taken_back", "_refund", "%s", capture.WhyNotReturned())
 	}
 	if amount == 0 {
 		amount = capture.RefundBalance()

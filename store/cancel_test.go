@@ -187,6 +187,51 @@ func TestCancelWhileCapturing(t *testing.T) {
 	})
 }
 
+// A late success on an open order that was edited meanwhile starts no refund by
+// itself: the next sweep does, once the edit has stood.
+func TestLateSuccessOfAnEditedOrder(t *testing.T) {
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
+	o := b.order(t, 1500)
+	_, made, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 1500})
+	must(t, err)
+	b.record(t, b.claim(t, made[0]), evidence(made[0], models.FromAnswer, models.OutcomeRefused))
+	must(t, b.changeTotal(o.ID, 1600))
+	b.pass(t, cancelAfter+time.Minute)
+	counted(t, b.sweep(t), models.Cancel, 0)
+	b.observe(t, made[0], evidence(made[0], models.FromWebhook, models.OutcomeConfirmed))
+	if live := b.live(t, o.ID); len(live) != 0 {
+		t.Fatalf("the success itself started %+v", live)
+	}
+	counted(t, b.sweep(t), models.Cancel, 1)
+	refund := b.refundOf(t, o.ID)
+	b.record(t, b.claim(t, refund), confirmed(refund))
+	if got := b.orderNow(t, o.ID); got.PaymentStatus != models.Unpaid || b.reread(t, made[0]).State != models.Reset {
+		t.Errorf("the order is %s, the capture %s", got.PaymentStatus, b.reread(t, made[0]).State)
+	}
+	b.verify(t)
+}
+
+// An open order that paid twice is approved: what is above its total is shown then.
+func TestApprovedAboveItsTotal(t *testing.T) {
+	b := sharedBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
+	o := b.order(t, 1500)
+	_, first, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 1500})
+	must(t, err)
+	b.record(t, b.claim(t, first[0]), evidence(first[0], models.FromAnswer, models.OutcomeRefused))
+	_, second, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 1500})
+	must(t, err)
+	b.record(t, b.claim(t, second[0]), confirmed(second[0]))
+	b.observe(t, first[0], evidence(first[0], models.FromWebhook, models.OutcomeConfirmed))
+	counted(t, b.sweep(t), models.NeedsAttention, 0)
+	_, err = b.approveOrder(o.ID)
+	must(t, err)
+	counted(t, b.sweep(t), models.NeedsAttention, 1)
+	if got := b.reread(t, second[0]); got.NeedsAttention != models.FlagAboveTotal {
+		t.Errorf("the capture is %q", got.NeedsAttention)
+	}
+	b.verify(t)
+}
+
 // With several calls under way the last outcome closes the order.
 func TestCancelWaitsForEveryOutcome(t *testing.T) {
 	b := sharedBench(t, onApproval)

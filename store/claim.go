@@ -30,14 +30,24 @@ type Claim struct {
 	HoldConfirmedCents int64      `bun:"hold_confirmed_cents"`
 	HoldBefore         *time.Time `bun:"hold_before"`
 	HoldClosed         bool       `bun:"hold_closed"`
-	MultiCapture       bool       `bun:"multi_capture"`
+	// HoldEstimate is when a hold like this one ends as a rule. It moves looks only.
+	HoldEstimate *time.Time `bun:"hold_estimate"`
+	MultiCapture bool       `bun:"multi_capture"`
 	// Asked is how many operations of this kind were ever asked of the hold.
 	Asked int `bun:"asked"`
 	// Capture is the gateway's id of the capture a refund returns.
 	Capture string `bun:"capture_transaction"`
+	// CaptureCents is what that capture took.
+	CaptureCents int64 `bun:"capture_cents"`
+	// CaptureGone: all of it has gone back already.
+	CaptureGone bool `bun:"capture_gone"`
 	// MaySend: nothing stood against a send when the claim was made.
 	MaySend bool `bun:"may_send"`
 	Closing bool `bun:"closing"`
+	// NoneSince is the latest moment, beside the last send, that a look must be
+	// well after for "none" to be proof: the start of the look-first mode, or when
+	// something that happened without us was adopted. Nil where there is none.
+	NoneSince *time.Time `bun:"none_since"`
 	// Now is the database's time of the claim.
 	Now time.Time `bun:"db_now"`
 	// LeaseEnds is the lease's end by this process's monotonic clock, counted
@@ -55,14 +65,21 @@ var claimSQL string
 var tables = map[models.Kind]string{models.Capture: "captures", models.Refund: "refunds", models.Void: "voids"}
 
 // sendable is what must hold, per kind, for something to be sent. ?3 is the
-// budget in microseconds.
+// budget in microseconds. What was adopted happened at the gateway without us:
+// it is recorded with proof, and never sent. Of a capture that the gateway took
+// back nothing is returned: see models.Operation.TakenBackFlag.
 var sendable = map[models.Kind]string{
-	models.Capture: `(o.needs_attention IS NULL AND o.not_before <= now() AND a.closed_at IS NULL
+	models.Capture: `(o.needs_attention IS NULL AND o.not_before <= now() AND o.cause <> 'adopted' AND a.closed_at IS NULL
         AND (a.capture_before IS NULL OR a.capture_before > now() + ?3 * interval '1 microsecond')
         AND r.status <> 'cancelled' AND r.cancel_requested_at IS NULL AND r.version = o.order_version)`,
-	models.Refund: `(o.needs_attention IS NULL AND o.not_before <= now())`,
-	models.Void:   `(o.needs_attention IS NULL AND o.not_before <= now() AND a.closed_at IS NULL)`,
+	models.Refund: `(o.needs_attention IS NULL AND o.not_before <= now() AND o.cause <> 'adopted' AND EXISTS (SELECT 1 FROM captures AS c
+        WHERE c.id = o.capture_id AND c.state = 'succeeded' AND COALESCE(c.needs_attention NOT IN ('reversed', 'partly_reversed'), true)))`,
+	models.Void: `(o.needs_attention IS NULL AND o.not_before <= now() AND o.cause <> 'adopted' AND a.closed_at IS NULL)`,
 }
+
+// sends says that a claim from the open is one to send. What was never sent is,
+// unless a hint, or a restore of this database, casts doubt on that.
+const sends = `(o.sent_version IS NULL AND NOT o.look_first AND NOT ` + restored + `)`
 
 // takeGuard lets a row be taken: due, not leased, its gateway not paused; fit to
 // be sent if it never was, else fit to be looked up. After a hint it is looked
@@ -72,7 +89,7 @@ const takeGuard = `g.paused_at IS NULL
       AND CASE WHEN o.state = 'capturing' THEN o.lease_until < now()
                WHEN o.state IN ('pending', 'submitted', 'unknown') THEN o.next_at <= now() OR (o.state = 'pending' AND o.look_first)
                ELSE false END
-      AND CASE WHEN o.sent_version IS NULL AND NOT o.look_first THEN ?sendable
+      AND CASE WHEN ` + sends + ` THEN ?sendable
                ELSE o.look_first OR o.state <> 'pending' OR o.needs_attention IS NULL END`
 
 // sendGuard lets a claim that looked go on to send: still ours, and everything
@@ -86,8 +103,8 @@ const lookedParts = `, looked AS (
     SELECT want.id, want.version, ?6, ?7, ?8, ?9 FROM want JOIN taken AS o ON o.id = want.id
     ON CONFLICT DO NOTHING
 ), judged AS (
-    INSERT INTO verdicts (id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours, theirs)
-    SELECT gen_random_uuid(), o.id, o.kind, o.order_id, ?10, ?11, 'sent again', o.state, ?4,
+    INSERT INTO verdicts (id, operation_id, kind, order_id, mode, payment_gateway_id, amount_cents, currency_code, verdict, rule, action, outcome, actor, ours, theirs)
+    SELECT gen_random_uuid(), o.id, o.kind, o.order_id, o.mode, o.payment_gateway_id, o.amount_cents, o.currency_code, ?10, ?11, 'sent again', o.state, ?4,
            jsonb_build_object('state', 'capturing', 'version', want.version, 'amount_cents', o.amount_cents, 'currency_code', o.currency_code,
                               'reference', o.gateway_reference), ?12::jsonb
     FROM want JOIN taken AS o ON o.id = want.id
@@ -95,15 +112,16 @@ const lookedParts = `, looked AS (
 
 // claimColumns are the columns of an operation that a claim brings along: for
 // batches of hundreds the rest would cost as much as the claim.
-const claimColumns = `o.kind, o.id, o.number, o.order_id, o.authorization_id, o.payment_gateway_id, o.capture_id, o.cause, o.gateway_reference, o.key_epoch,
+const claimColumns = `o.kind, o.id, o.mode, o.number, o.order_id, o.authorization_id, o.payment_gateway_id, o.capture_id, o.cause, o.gateway_reference, o.key_epoch,
        o.amount_cents, o.currency_code, o.confirmed_cents, o.reserved_cents, o.refund_requested_cents, o.order_version, o.state, o.version,
        o.sent_version, o.last_sent_at, o.look_first, o.replayed, o.lease_until, o.lease_owner, o.not_before, o.tries, o.look_ups, o.unsent,
        o.unknown_since, o.needs_attention, o.gateway_transaction_id`
 
 const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amount_cents AS hold_cents,
-       a.confirmed_cents AS hold_confirmed_cents, a.capture_before AS hold_before, a.closed_at IS NOT NULL AS hold_closed,
-       a.multi_capture, ?capture AS capture_transaction,
+       a.confirmed_cents AS hold_confirmed_cents, a.capture_before AS hold_before, a.estimated_before AS hold_estimate, a.closed_at IS NOT NULL AS hold_closed,
+       a.multi_capture, ?capture AS capture_transaction, ?taken AS capture_cents, ?gone AS capture_gone,
        CASE o.kind WHEN 'capture' THEN a.capture_sequence WHEN 'refund' THEN a.refund_sequence ELSE a.void_sequence END AS asked,
+       CASE WHEN o.cause = 'adopted' THEN greatest(o.created_at, g.look_first_since) ELSE g.look_first_since END AS none_since,
        ?sendable AS may_send, (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, now() AS db_now`
 
 // claimStatements writes both statements of each kind: to take from the open,
@@ -117,24 +135,27 @@ func claimStatements() map[models.Kind][2]string {
 }
 
 func claimStatement(kind models.Kind, takes bool) string {
-	guard, sends, looks, looked := sendGuard, "true", "false", lookedParts
+	guard, sending, first, looks, looked := sendGuard, "true", "false", "false", lookedParts
 	locked, orders := `, locked AS (
     SELECT r.* FROM orders AS r WHERE r.id IN (SELECT o.order_id FROM want JOIN ?table AS o ON o.id = want.id) FOR SHARE
 )`, "locked"
 	if takes {
 		locked, orders = "", "orders"
-		guard, sends, looked = takeGuard, "(o.sent_version IS NULL AND NOT o.look_first)", ""
+		guard, sending, looked = takeGuard, sends, ""
+		first = "(o.look_first OR (o.sent_version IS NULL AND " + restored + "))"
 		looks = "(o.sent_version IS DISTINCT FROM o.version)" // of the row as it is after the update
 	}
-	sql := strings.NewReplacer("?guard", guard, "?sends", sends, "?locked", locked, "?orders", orders, "?looks", looks, "?looked", looked, "?facts", claimFacts).Replace(stripComments(claimSQL))
-	capture := "''"
+	sql := strings.NewReplacer("?guard", guard, "?sends", sending, "?first", first, "?locked", locked, "?orders", orders, "?looks", looks, "?looked", looked, "?facts", claimFacts).Replace(stripComments(claimSQL))
+	capture, taken, gone := "''", "0::bigint", "false"
 	if kind == models.Refund {
+		taken = "COALESCE((SELECT c.confirmed_cents FROM captures AS c WHERE c.id = o.capture_id), 0)"
+		gone = "EXISTS (SELECT 1 FROM captures AS c WHERE c.id = o.capture_id AND c.state IN ('reversed', 'reset'))"
 		capture = "COALESCE((SELECT c.gateway_transaction_id FROM captures AS c WHERE c.id = o.capture_id), '')"
 	}
-	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?capture", capture, "?columns", claimColumns).Replace(sql)
+	return strings.NewReplacer("?table", tables[kind], "?sendable", sendable[kind], "?taken", taken, "?gone", gone, "?capture", capture, "?columns", claimColumns).Replace(sql)
 }
 
-// stripComments drops the contract above a statement: bun reads question marks.
+// stripComments drops the comment above a statement: bun reads question marks.
 func stripComments(sql string) string {
 	var kept []string
 	for line := range strings.Lines(sql) {
@@ -248,15 +269,24 @@ func (c Claim) Enough(t models.Tempo) bool {
 // Facts are what [models.Judge] needs to know about a claim.
 func (c Claim) Facts(t models.Tempo, settleAfter time.Duration, replaysErrors bool) models.Facts {
 	f := models.Facts{
-		Tempo: t, Now: c.Now, Fenced: true, MaySend: c.MaySend, Closing: c.Closing, ReplaysErrors: replaysErrors,
+		Tempo: t, Now: c.Now, Fenced: true, MaySend: c.MaySend, Closing: c.Closing, CaptureGone: c.CaptureGone, ReplaysErrors: replaysErrors,
 		HoldEnded:         c.HoldClosed || (c.HoldBefore != nil && c.HoldBefore.Before(c.Now.Add(t.HoldMargin()))),
+		HoldOver:          c.HoldEstimate != nil && c.HoldEstimate.Before(c.Now),
 		HoldLeftConfirmed: c.HoldCents - c.HoldConfirmedCents,
 		NoneConclusive:    true,
 	}
-	if c.LastSentAt != nil {
-		settles := c.LastSentAt.Add(t.Budget() + t.Of(settleAfter))
+	if last := latest(c.LastSentAt, c.NoneSince); last != nil {
+		settles := last.Add(t.Budget() + t.Of(settleAfter))
 		f.NoneConclusive = !c.Now.Before(settles)
 		f.NoneSettlesIn = settles.Sub(c.Now)
 	}
 	return f
+}
+
+// latest is the later of two moments, either of which may be missing.
+func latest(a, b *time.Time) *time.Time {
+	if a == nil || b != nil && b.After(*a) {
+		return b
+	}
+	return a
 }

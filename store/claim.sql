@@ -5,7 +5,9 @@
 --
 -- ?sends says whether the claim is one to send (a row never sent, with nothing
 -- against it) or one to look up (a row that may have been sent: the truth is
--- wanted whatever stands against sending).
+-- wanted whatever stands against sending). ?first says what remains of the wish
+-- to look first, or of the doubt that a restore casts: all of it, until a look
+-- proved something.
 --
 -- Whoever claims was told of the row, so it counts as published: an approval
 -- need not note that.
@@ -25,7 +27,7 @@ WITH want AS (
         lease_until = now() + ?2 * interval '1 microsecond', lease_owner = ?4,
         sent_version = CASE WHEN ?sends THEN COALESCE(o.sent_version, o.version + 1) ELSE o.sent_version END,
         last_sent_at = CASE WHEN ?sends THEN now() + ?5 * interval '1 microsecond' ELSE o.last_sent_at END,
-        look_first = o.look_first AND NOT (?sends),
+        look_first = ?first,
         chain_hash = step_hash(o.chain_hash, o.id, o.version + 1, 'claimed', '', 'capturing', o.amount_cents, o.currency_code,
                                ?4, o.gateway_reference || '_e' || o.key_epoch, now()),
         updated_at = now()

@@ -75,6 +75,7 @@ type orderRow struct {
 	Seen       *string    `json:"seen,omitempty"`
 	ApprovedAt *time.Time `json:"approved_at,omitempty"`
 	LastChance bool       `json:"last_chance"`
+	Overpaid   bool       `json:"overpaid,omitempty"`
 	LiveCents  int64      `json:"live_cents"`
 	Operations int        `json:"operations"`
 }
@@ -123,7 +124,7 @@ func partOf(order *models.Order, ns []newOperation) (*part, error) {
 			CaptureID: op.CaptureID, Cause: op.Cause, Sequence: op.Sequence, GatewayReference: op.GatewayReference, AmountCents: op.AmountCents,
 			CurrencyCode: op.CurrencyCode, ReservedCents: op.ReservedCents, OrderVersion: op.OrderVersion, OrderTotalCents: op.OrderTotalCents,
 			Reference: nullable(op.Reference), ReferenceOrigin: nullable(op.ReferenceOrigin), Metadata: n.labels.Metadata, RetryOf: op.RetryOf,
-			DueAt: op.NextAt, Deadline: n.hold.CaptureBefore,
+			DueAt: op.NextAt, Deadline: n.hold.Deadline(),
 		}
 		if n.kind == models.Capture {
 			p.order.LiveCents += n.amount
@@ -142,7 +143,7 @@ func (n newOperation) operation() models.Operation {
 	op := models.Operation{
 		Kind: n.kind, ID: NewID(), Mode: n.order.Mode, Number: transactionNumber(*n.order),
 		OrderID: n.order.ID, AuthorizationID: n.hold.ID, PaymentGatewayID: n.hold.PaymentGatewayID, Cause: n.cause,
-		Sequence: sequence, GatewayReference: models.GatewayReference(n.account, n.hold.GatewayTransactionID, n.kind, sequence),
+		Sequence: sequence, GatewayReference: models.GatewayReference(n.account, n.hold.Origin(), n.kind, sequence),
 		AmountCents: n.amount, CurrencyCode: n.hold.CurrencyCode,
 		OrderVersion: n.order.Version, OrderTotalCents: n.order.TotalAmountCents, State: models.Pending, Version: 1, Labels: n.labels, RetryOf: n.retryOf,
 	}
@@ -295,6 +296,9 @@ func (n newOperation) allowed() error {
 	}
 	if n.hold.LiveOperationID != nil {
 		return busy("operation_under_way", "", "the authorization %s has an operation under way; wait for its outcome", n.hold.Number)
+	}
+	if n.hold.RenewingSince != nil {
+		return busy("renewal_under_way", "", "the authorization %s is being renewed; wait for the gateway's answer", n.hold.Number)
 	}
 	if n.kind == models.Void {
 		if n.hold.RequestedCents > 0 && !n.hold.MultiCapture {

@@ -2,10 +2,11 @@
 -- commit: the approval of their orders if that is what made them, first history
 -- row, open work, and what they ask of hold, order and capture.
 --
--- ?0 the orders: {id, seen, approved_at, last_chance, live_cents, operations}.
+-- ?0 the orders: {id, seen, approved_at, last_chance, overpaid, live_cents, operations}.
 --    seen is the xmin under which the order was read; without it the caller
---    holds the order's lock. With approved_at the order is approved, and with
---    last_chance its holds are looked at now. The sums are those of its rows in ?2.
+--    holds the order's lock. With approved_at the order is approved, with
+--    last_chance its holds are looked at now, and with overpaid its captures. The
+--    sums are those of its rows in ?2.
 -- ?1 the holds that the decision rests on: {id, order_id, seen}.
 -- ?2 the operations, at most one of each hold; an order may have none.
 -- ?3 who does it.
@@ -20,7 +21,7 @@
 -- NOT IN, which is a hash table, or of the few that were lost, never by a join.
 WITH o AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(?0::jsonb) AS o (
-        id uuid, seen xid, approved_at timestamptz, last_chance boolean, live_cents bigint, operations integer)
+        id uuid, seen xid, approved_at timestamptz, last_chance boolean, overpaid boolean, live_cents bigint, operations integer)
 ), h AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(?1::jsonb) AS h (id uuid, order_id uuid, seen xid)
 ), locked AS MATERIALIZED (
@@ -69,7 +70,10 @@ WITH o AS MATERIALIZED (
 ), checked AS (
     -- The last chance of a hold may have waited for nothing but the approval.
     UPDATE order_checks AS c SET due_at = least(c.due_at, now())
-    FROM o WHERE c.order_id = o.id AND o.last_chance AND o.id <> ALL (ARRAY(SELECT id FROM lost))
+    FROM o WHERE c.order_id = o.id AND o.last_chance AND o.overpaid IS NULL AND o.id <> ALL (ARRAY(SELECT id FROM lost))
+), above AS (
+    INSERT INTO order_checks (order_id, due_at) SELECT o.id, now() FROM o WHERE o.overpaid AND o.id <> ALL (ARRAY(SELECT id FROM lost))
+    ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, excluded.due_at)
 )
 SELECT o.id, now() AS at, NULL::bytea AS hash FROM o WHERE o.id <> ALL (ARRAY(SELECT id FROM lost))
 UNION ALL

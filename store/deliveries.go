@@ -29,7 +29,8 @@ func (s *Store) EnsureWebhook(ctx context.Context, name, url string) error {
 		return err
 	}
 	_, err := s.exec(ctx, nil, `INSERT INTO webhooks (id, name, callback_url) VALUES (?, ?, ?)
-		ON CONFLICT (name) DO UPDATE SET callback_url = excluded.callback_url, disabled_at = NULL, updated_at = now()`, NewID(), name, url)
+		ON CONFLICT (name) DO UPDATE SET callback_url = excluded.callback_url, disabled_at = NULL, updated_at = now(),
+			enabled_at = CASE WHEN webhooks.disabled_at IS NULL THEN webhooks.enabled_at ELSE now() END`, NewID(), name, url)
 	if err != nil {
 		return fmt.Errorf("register webhook %s: %w", name, err)
 	}

@@ -26,6 +26,9 @@ func (s *Store) ChangeTotal(ctx context.Context, tx Tx, mode models.Mode, orderI
 	if err != nil {
 		return order, err
 	}
+	if _, err := s.weigh(ctx, tx, captures); err != nil {
+		return order, err
+	}
 	version := order.Version + 1
 	cuts, err := cutsOf(order, captures, total)
 	if err != nil {
@@ -39,7 +42,7 @@ func (s *Store) ChangeTotal(ctx context.Context, tx Tx, mode models.Mode, orderI
 			return order, err
 		}
 	}
-	return s.writeTotal(ctx, tx, orderID, total, version, now.Add(cancelAfter))
+	return s.writeTotal(ctx, tx, order, total, version, now, cancelAfter)
 }
 
 // cutsOf says how much each capture has to give up for a total, newest first.
@@ -62,10 +65,14 @@ func cutsOf(order models.Order, captures []models.Operation, total int64) ([]int
 	return cuts, nil
 }
 
-// neverSent: pending, and proven that nothing ever left for it.
+// neverSent: pending, and proven that nothing ever left for it. After a restore
+// the row alone is no proof: see [Store.weigh].
 func neverSent(o models.Operation) bool {
 	return o.State == models.Pending && o.SentVersion == nil && !o.LookFirst
 }
+
+// undecided: it may have been sent, and nobody knows yet what became of it.
+func undecided(o models.Operation) bool { return o.State.Live() && !neverSent(o) }
 
 // adjust lowers or withdraws a capture that was never sent, or just tells an
 // open one that the order's new version is known to it. A capture that fits a
@@ -100,17 +107,22 @@ func (s *Store) withdraw(ctx context.Context, tx Tx, c models.Operation, actor, 
 	return err
 }
 
-// writeTotal stores the new total, and has the sweep look whether an open
-// order's captures still fit it.
-func (s *Store) writeTotal(ctx context.Context, tx Tx, orderID string, total, version int64, checkAt time.Time) (models.Order, error) {
+// writeTotal stores the new total of an order that was before, and has the sweep
+// look whether its captures still fit it: an open order's after cancelAfter, and
+// so an approved one's that now stand above it; what is no longer above it is
+// settled at once.
+func (s *Store) writeTotal(ctx context.Context, tx Tx, before models.Order, total, version int64, now time.Time, cancelAfter time.Duration) (models.Order, error) {
 	var order models.Order
-	err := s.one(ctx, tx, &order, "order "+orderID, `UPDATE orders AS o SET total_amount_cents = ?, version = ?, total_changed_at = now(), updated_at = now()
-		WHERE o.id = ? RETURNING `+s.columns(order, "o"), total, version, orderID)
+	err := s.one(ctx, tx, &order, "order "+before.ID, `UPDATE orders AS o SET total_amount_cents = ?, version = ?, total_changed_at = now(), updated_at = now()
+		WHERE o.id = ? RETURNING `+s.columns(order, "o"), total, version, before.ID)
 	if err != nil {
 		return order, err
 	}
-	if order.Status.Open() && order.CapturedCents+order.LiveCents > 0 {
-		err = s.check(ctx, tx, orderID, checkAt)
+	switch {
+	case order.Status.Open() && order.CapturedCents+order.LiveCents > 0, order.Overpaid() > 0:
+		err = s.check(ctx, tx, order.ID, now.Add(cancelAfter))
+	case before.Overpaid() > 0:
+		err = s.check(ctx, tx, order.ID, now)
 	}
 	return order, err
 }
@@ -138,10 +150,14 @@ func (s *Store) CancelOrder(ctx context.Context, tx Tx, mode models.Mode, orderI
 	if err != nil {
 		return order, err
 	}
+	settled, err := s.weigh(ctx, tx, captures)
+	if err != nil {
+		return order, err
+	}
 	for _, c := range captures {
 		switch {
 		case !c.State.Live(), c.State == models.Capturing: // its owner's outcome decides
-		case neverSent(c):
+		case neverSent(c) || settled[c.ID]:
 			err = s.withdraw(ctx, tx, c, actor, "the order was cancelled before anything was sent")
 		default:
 			err = s.Hint(ctx, tx, c, actor, "the order was cancelled; its outcome decides")

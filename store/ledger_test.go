@@ -122,12 +122,14 @@ var clocks = map[string]string{
 	"refunds":        "lease_until next_at not_before last_sent_at unknown_since",
 	"voids":          "lease_until next_at not_before last_sent_at unknown_since",
 	"work":           "due_at published_at deadline",
-	"authorizations": "capture_before",
+	"authorizations": "capture_before estimated_before renewing_since renewal_lease",
 	"orders":         "total_changed_at approved_at",
-	"order_checks":   "due_at",
+	"order_checks":   "due_at deadline",
 	"leases":         "lease_until",
 	"inbox":          "due_at",
 	"deliveries":     "due_at published_at",
+
+	"payment_gateways": "look_first_since",
 }
 
 // pass makes d go by, as far as the ledger can tell.

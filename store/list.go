@@ -159,7 +159,7 @@ func (s *Store) OperationsBy(ctx context.Context, mode models.Mode, kind models.
 func (s *Store) OperationsOfHold(ctx context.Context, account, transaction string) (ops []models.Operation, known bool, err error) {
 	var ids []string
 	err = s.query(ctx, nil, &ids, `SELECT a.id FROM authorizations AS a JOIN payment_gateways AS g ON g.id = a.payment_gateway_id
-		WHERE g.slug = ? AND a.gateway_transaction_id = ?`, account, transaction)
+		WHERE g.slug = ?0 AND (a.gateway_transaction_id = ?1 OR a.first_transaction_id = ?1)`, account, transaction)
 	if err != nil {
 		return nil, false, fmt.Errorf("find hold %s of %s: %w", transaction, account, err)
 	}
@@ -228,32 +228,6 @@ func (s *Store) SourceTypes(ctx context.Context, orderIDs []string) (map[string]
 		types[r.ID] = r.Type
 	}
 	return types, nil
-}
-
-// VerdictFilter selects verdicts. Empty members select all.
-type VerdictFilter struct {
-	Mode             models.Mode
-	ID               string
-	OrderID          string
-	OperationID      string
-	ReconciliationID string
-	Verdict          models.Verdict
-	Newest           bool
-}
-
-// FindVerdicts lists the verdicts of a mode, and how many there are in all.
-func (s *Store) FindVerdicts(ctx context.Context, f VerdictFilter, p Page) ([]VerdictRow, int, error) {
-	var c conditions
-	c.add("o.mode = ?", f.Mode)
-	c.id("v.id", f.ID)
-	c.id("v.order_id", f.OrderID)
-	c.id("v.operation_id", f.OperationID)
-	c.id("v.reconciliation_id", f.ReconciliationID)
-	c.word("v.verdict", string(f.Verdict))
-	var rows []VerdictRow
-	total, err := s.page(ctx, &rows, "verdicts", s.columns(VerdictRow{}, "v"), "verdicts AS v JOIN orders AS o ON o.id = v.order_id", c,
-		"v.created_at "+direction(f.Newest)+", v.id "+direction(f.Newest), p)
-	return rows, total, err
 }
 
 // Reconciliation is one sweep as it was written. It belongs to the deployment,

@@ -17,6 +17,9 @@ type Observation struct {
 	Evidence models.Evidence
 	Actor    string
 	Reason   string
+	// NoneConclusive: a look-up's "there is no such operation" is proof. The look
+	// began after what is recorded was, and long enough after the last send.
+	NoneConclusive bool
 }
 
 // observeTries bounds how often an observation is judged anew because the row
@@ -36,21 +39,9 @@ func (s *Store) Observe(ctx context.Context, ob Observation) (models.Decision, e
 }
 
 func (s *Store) observe(ctx context.Context, ob Observation) (models.Decision, error) {
-	op, err := s.operation(ctx, nil, ob.Kind, ob.ID, "")
-	if err != nil {
-		return models.Decision{}, err
-	}
-	hold, err := s.hold(ctx, nil, op.AuthorizationID, "")
-	if err != nil {
-		return models.Decision{}, err
-	}
-	left := hold.AmountCents - hold.ConfirmedCents
-	d := models.Judge(op, ob.Evidence, models.Facts{Tempo: s.tempo, Now: time.Now(), HoldLeftConfirmed: left, HoldEnded: hold.ClosedAt != nil})
-	if d.Event == "" {
-		return d, nil
-	}
-	if d.Event == models.Hinted && op.LookFirst && (op.State == models.Pending || op.NextAt != nil && !op.NextAt.After(time.Now())) {
-		return d, nil // already asked to look
+	op, d, asked, err := s.judge(ctx, ob)
+	if err != nil || d.Event == "" || asked {
+		return d, err
 	}
 	_, err = s.Apply(ctx, Move{
 		Op: op, Decision: d, Evidence: ob.Evidence, Actor: ob.Actor, Reason: ob.Reason,
@@ -59,17 +50,38 @@ func (s *Store) observe(ctx context.Context, ob Observation) (models.Decision, e
 	return d, err
 }
 
+// judge decides about evidence on the operation as it is now. Asked: the look
+// that it asks for was asked for already.
+func (s *Store) judge(ctx context.Context, ob Observation) (op models.Operation, d models.Decision, asked bool, err error) {
+	if op, err = s.operation(ctx, nil, ob.Kind, ob.ID, ""); err != nil {
+		return op, d, false, err
+	}
+	hold, err := s.hold(ctx, nil, op.AuthorizationID, "")
+	if err != nil {
+		return op, d, false, err
+	}
+	left := hold.AmountCents - hold.ConfirmedCents
+	d = models.Judge(op, ob.Evidence, models.Facts{Tempo: s.tempo, Now: time.Now(), HoldLeftConfirmed: left, HoldEnded: hold.ClosedAt != nil, NoneConclusive: ob.NoneConclusive})
+	asked = d.Event == models.Hinted && op.LookFirst && (op.State == models.Pending || op.NextAt != nil && !op.NextAt.After(time.Now()))
+	return op, d, asked, nil
+}
+
 // Hint makes an open operation be looked up at once, before anything else
 // happens to it, and publishes it anew.
 func (s *Store) Hint(ctx context.Context, tx Tx, op models.Operation, actor, reason string) error {
-	m := Move{Op: op, Decision: models.Decision{Event: models.Hinted, Rule: reason}, Actor: actor, Reason: reason}
+	return s.applyIn(ctx, tx, Move{Op: op, Decision: models.Decision{Event: models.Hinted, Rule: reason}, Actor: actor, Reason: reason})
+}
+
+// applyIn makes one move, in a transaction of the caller's if there is one. It
+// returns ErrStale when the row is no longer as the move was decided on.
+func (s *Store) applyIn(ctx context.Context, tx Tx, m Move) error {
 	if tx == nil {
 		_, err := s.Apply(ctx, m)
 		return err
 	}
 	moved, err := s.apply(ctx, tx, []Move{m})
 	if err == nil && len(moved) == 0 {
-		err = fmt.Errorf("%s %s: %w", op.Kind, op.ID, ErrStale)
+		err = fmt.Errorf("%s %s: %w", m.Op.Kind, m.Op.ID, ErrStale)
 	}
 	return err
 }
@@ -77,32 +89,30 @@ func (s *Store) Hint(ctx context.Context, tx Tx, op models.Operation, actor, rea
 // Retry answers an operator's "again" on an open operation: its flag is cleared,
 // its tries are forgotten, and it is looked up at once. What the look proves
 // decides whether anything is sent.
-func (s *Store) Retry(ctx context.Context, op models.Operation, actor, reason string) error {
+func (s *Store) Retry(ctx context.Context, tx Tx, op models.Operation, actor, reason string) error {
 	if !op.State.Live() {
 		return refuse("not_open", "_retry", "the %s is %s; only an open one is looked at again", op.Kind, op.State)
 	}
 	if op.State == models.Capturing {
 		return busy("operation_under_way", "_retry", "the %s is being worked on right now", op.Kind)
 	}
-	_, err := s.Apply(ctx, Move{
+	return s.applyIn(ctx, tx, Move{
 		Op: op, Decision: models.Decision{Event: models.Hinted, ClearFlag: true, Rule: "retry by hand"}, Actor: actor, Reason: reason,
 	})
-	return err
 }
 
 // Acknowledge clears the flag of an operation that has ended: a person has seen
 // it and dealt with it. Nothing else changes, and the history keeps both.
-func (s *Store) Acknowledge(ctx context.Context, op models.Operation, actor, reason string) error {
+func (s *Store) Acknowledge(ctx context.Context, tx Tx, op models.Operation, actor, reason string) error {
 	switch {
 	case op.NeedsAttention == "":
 		return refuse("not_flagged", "_acknowledge", "the %s waits for nobody", op.Kind)
 	case op.State.Live():
 		return refuse("still_open", "_acknowledge", "the %s is %s; send _retry to have it looked at again", op.Kind, op.State)
 	}
-	_, err := s.Apply(ctx, Move{
+	return s.applyIn(ctx, tx, Move{
 		Op: op, Decision: models.Decision{Event: models.Unflagged, ClearFlag: true, Rule: "acknowledged by hand: " + op.NeedsAttention}, Actor: actor, Reason: reason,
 	})
-	return err
 }
 
 // FindOperation finds an operation by its derived reference, or by the
@@ -117,7 +127,7 @@ func (s *Store) FindOperation(ctx context.Context, account string, kind models.K
 		err = s.query(ctx, nil, &ops, `SELECT `+s.columns(models.Operation{}, "o")+` FROM authorizations AS a
 			JOIN payment_gateways AS g ON g.id = a.payment_gateway_id
 			JOIN `+tables[kind]+` AS o ON o.authorization_id = a.id AND o.order_id = a.order_id
-			WHERE g.slug = ? AND a.gateway_transaction_id = ?`, account, hold)
+			WHERE g.slug = ?0 AND (a.gateway_transaction_id = ?1 OR a.first_transaction_id = ?1)`, account, hold)
 	}
 	if err != nil {
 		return models.Operation{}, fmt.Errorf("find %s %s%s: %w", kind, reference, hold, err)

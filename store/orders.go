@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -76,10 +77,11 @@ func (s *Store) CreatePaymentMethod(ctx context.Context, m models.PaymentMethod)
 	}
 	m.ID = NewID()
 	err := s.query(ctx, nil, &m, `INSERT INTO payment_methods AS m (id, mode, payment_gateway_id, name, payment_source_type, currency_code, auto_capture,
-			auto_capture_max_amount_cents, capture_trigger, capture_delay_seconds, require_capture, last_chance_seconds, reference, reference_origin, metadata)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING `+s.columns(m, "m"),
+			auto_capture_max_amount_cents, capture_trigger, capture_delay_seconds, require_capture, last_chance_seconds, refund_difference, reauthorize,
+			reference, reference_origin, metadata)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING `+s.columns(m, "m"),
 		m.ID, m.Mode, m.PaymentGatewayID, m.Name, m.PaymentSourceType, m.CurrencyCode, m.AutoCapture, m.AutoCaptureMaxAmountCents,
-		m.CaptureTrigger, m.CaptureDelaySeconds, m.RequireCapture, m.LastChanceSeconds, nullable(m.Reference), nullable(m.ReferenceOrigin), string(m.Metadata))
+		m.CaptureTrigger, m.CaptureDelaySeconds, m.RequireCapture, m.LastChanceSeconds, m.RefundDifference, m.Reauthorize, nullable(m.Reference), nullable(m.ReferenceOrigin), string(m.Metadata))
 	if err != nil {
 		return m, fmt.Errorf("create payment method %q: %w", m.Name, err)
 	}
@@ -140,8 +142,10 @@ func (s *Store) lockHolds(ctx context.Context, tx Tx, orderID string) error {
 }
 
 // RegisterHold stores a hold that was made at the gateway, and captures what
-// the policy wants now. The same hold again returns the first row and made
-// false; under another order, amount or currency it is refused.
+// the policy wants now. The same hold again, under the id it has or the one it
+// was registered under, returns the first row and isNew false; under another
+// order, amount or currency it is refused. Where nobody says when it ends, that
+// is estimated by its network and initiator: see [Store.SetHoldLives].
 func (s *Store) RegisterHold(ctx context.Context, tx Tx, a models.Authorization, now time.Time, actor string) (hold models.Authorization, made []models.Operation, isNew bool, err error) {
 	order, err := s.lockOrder(ctx, tx, a.Mode, a.OrderID)
 	if err != nil {
@@ -164,6 +168,9 @@ func (s *Store) RegisterHold(ctx context.Context, tx Tx, a models.Authorization,
 	if a.CurrencyCode != order.CurrencyCode {
 		return a, nil, false, refuse("currency_mismatch", "currency_code", "the hold is in %s, the order in %s", a.CurrencyCode, order.CurrencyCode)
 	}
+	if a.Initiator != "" && a.Initiator != models.ByCustomer && a.Initiator != models.ByMerchant {
+		return a, nil, false, refuse("initiator_unknown", "initiator", "a hold is initiated by %s or by %s, not by %.20q", models.ByCustomer, models.ByMerchant, a.Initiator)
+	}
 	if a, err = s.insertHold(ctx, tx, order, a); err != nil {
 		return a, nil, false, err
 	}
@@ -177,8 +184,15 @@ func (s *Store) RegisterHold(ctx context.Context, tx Tx, a models.Authorization,
 func (s *Store) holdByTransaction(ctx context.Context, tx Tx, gatewayID, transaction string) (models.Authorization, error) {
 	var a models.Authorization
 	err := s.one(ctx, tx, &a, "authorization "+transaction,
-		`SELECT `+s.columns(a, "a")+` FROM authorizations AS a WHERE a.payment_gateway_id = ? AND a.gateway_transaction_id = ?`, gatewayID, transaction)
+		`SELECT `+s.columns(a, "a")+` FROM authorizations AS a
+			WHERE a.payment_gateway_id = ?0 AND (a.gateway_transaction_id = ?1 OR a.first_transaction_id = ?1) ORDER BY a.id LIMIT 1`, gatewayID, transaction)
 	return a, err
+}
+
+// HoldByTransaction finds the hold that the gateway knows under an id, or knew
+// when it was registered.
+func (s *Store) HoldByTransaction(ctx context.Context, gatewayID, transaction string) (models.Authorization, error) {
+	return s.holdByTransaction(ctx, nil, gatewayID, transaction)
 }
 
 func (s *Store) insertHold(ctx context.Context, tx Tx, order models.Order, a models.Authorization) (models.Authorization, error) {
@@ -186,19 +200,31 @@ func (s *Store) insertHold(ctx context.Context, tx Tx, order models.Order, a mod
 	if len(a.Metadata) == 0 {
 		a.Metadata = []byte(`{}`)
 	}
+	if a.CaptureBefore != nil && a.CaptureBeforeSource == "" {
+		a.CaptureBeforeSource = models.ToldByClient
+	}
+	a.Network = strings.ToLower(clean(a.Network))
 	err := s.query(ctx, tx, &a, `WITH held AS (
 			UPDATE orders SET held_cents = held_cents + ?5, transactions = transactions + 1, updated_at = now() WHERE id = ?3
+		), ends AS (
+			-- As LifeOf of a gateway's capabilities has it: the first that fits.
+			SELECT CASE WHEN ?6::timestamptz IS NULL THEN COALESCE(?13::timestamptz, now() + interval '1 second' * (
+				SELECT (l.life ->> 'seconds')::bigint FROM payment_gateways AS g, jsonb_array_elements(g.hold_lives) WITH ORDINALITY AS l (life, n)
+				WHERE g.id = ?4 AND l.life ->> 'network' IN ('', ?14::text) AND l.life ->> 'initiator' IN ('', ?15::text) ORDER BY l.n LIMIT 1)) END AS estimated
 		), checked AS (
 			INSERT INTO order_checks (order_id, due_at)
-			SELECT ?3, ?6::timestamptz - COALESCE(m.last_chance_seconds, 0) * interval '1 second'
-			FROM orders AS o JOIN payment_methods AS m ON m.id = o.payment_method_id WHERE o.id = ?3 AND ?6::timestamptz IS NOT NULL
-			ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, now())
+			SELECT ?3, COALESCE(?6::timestamptz, e.estimated) - greatest(COALESCE(m.last_chance_seconds, 0) * interval '1 second', ?16 * interval '1 microsecond')
+			FROM orders AS o JOIN payment_methods AS m ON m.id = o.payment_method_id CROSS JOIN ends AS e
+			WHERE o.id = ?3 AND COALESCE(?6::timestamptz, e.estimated) IS NOT NULL
+			ON CONFLICT (order_id) DO UPDATE SET due_at = least(order_checks.due_at, excluded.due_at)
 		)
 		INSERT INTO authorizations AS a (id, mode, number, order_id, payment_gateway_id, gateway_transaction_id, currency_code, amount_cents, capture_before,
-			multi_capture, reference, reference_origin, metadata)
-		VALUES (?0, ?1, ?2, ?3, ?4, ?7, ?8, ?5, ?6, ?9, ?10, ?11, ?12) RETURNING `+s.columns(a, "a"),
+			multi_capture, reference, reference_origin, metadata, estimated_before, capture_before_source, network, initiator)
+		SELECT ?0, ?1, ?2, ?3, ?4, ?7, ?8, ?5, ?6, ?9, ?10, ?11, ?12, e.estimated, ?17, NULLIF(?14::text, ''), NULLIF(?15::text, '') FROM ends AS e
+		RETURNING `+s.columns(a, "a"),
 		NewID(), a.Mode, transactionNumber(order), a.OrderID, a.PaymentGatewayID, a.AmountCents, a.CaptureBefore, a.GatewayTransactionID, a.CurrencyCode,
-		a.MultiCapture, nullable(a.Reference), nullable(a.ReferenceOrigin), string(a.Metadata))
+		a.MultiCapture, nullable(a.Reference), nullable(a.ReferenceOrigin), string(a.Metadata), a.EstimatedBefore, a.Network, a.Initiator,
+		s.tempo.FirstWarning().Microseconds(), nullable(a.CaptureBeforeSource))
 	if violated(err, "authorizations_gateway_transaction") {
 		return a, refuse("gateway_transaction_taken", "gateway_transaction_id", "%s is registered already, for another order", a.GatewayTransactionID)
 	}

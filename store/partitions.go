@@ -280,10 +280,16 @@ func (s *Store) makePartitions(ctx context.Context, tx Tx, ps []partition, settl
 	if settle {
 		for _, table := range historyTables {
 			err := s.statements(ctx, tx, fmt.Sprintf(`ALTER TABLE %[1]s DETACH PARTITION %[1]s_default;
-				ALTER TABLE %[1]s_default SET SCHEMA detached;
-				ALTER INDEX detached.%[1]s_default_pkey RENAME TO %[1]s%[2]s_pkey;
-				ALTER TABLE detached.%[1]s_default RENAME TO %[1]s%[2]s`, table, aside),
-				partitionDDL(table, table+"_default", "DEFAULT"))
+				ALTER TABLE %[1]s_default SET SCHEMA detached`, table))
+			if err != nil {
+				return err
+			}
+			renames, err := s.renames(ctx, tx, table, aside)
+			if err != nil {
+				return err
+			}
+			err = s.statements(ctx, tx, append(renames, fmt.Sprintf(`ALTER TABLE detached.%[1]s_default RENAME TO %[1]s%[2]s`, table, aside),
+				partitionDDL(table, table+"_default", "DEFAULT"))...)
 			if err != nil {
 				return err
 			}
@@ -304,6 +310,22 @@ func (s *Store) makePartitions(ctx context.Context, tx Tx, ps []partition, settl
 		}
 	}
 	return nil
+}
+
+// renames are statements that name the indexes of a default partition which was
+// put aside after the table they are of from now on: the next one's come to lie
+// beside them.
+func (s *Store) renames(ctx context.Context, tx Tx, table, aside string) ([]string, error) {
+	var indexes []string
+	err := s.query(ctx, tx, &indexes, `SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+		WHERE i.indrelid = to_regclass(?) ORDER BY c.relname`, "detached."+table+"_default")
+	if err != nil {
+		return nil, fmt.Errorf("list the indexes of detached.%s_default: %w", table, err)
+	}
+	for i, name := range indexes {
+		indexes[i] = fmt.Sprintf("ALTER INDEX detached.%s RENAME TO %s", name, strings.Replace(name, "_default", aside, 1))
+	}
+	return indexes, nil
 }
 
 // partitionDDL makes a partition beside its table and then attaches it, which

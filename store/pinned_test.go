@@ -35,6 +35,21 @@ func TestPlansOfBatches(t *testing.T) {
 	check("a ledger of some thousand captures")
 }
 
+// TestPlanOfSweep: a sweep goes from open work to the operations, even by a plan
+// that was made while the ledger was known to be empty. The other way round it
+// would read an index of all operations from end to end once there are some.
+func TestPlanOfSweep(t *testing.T) {
+	b := newBench(t, onApproval)
+	b.exec(t, `ANALYZE`)
+	plan := b.plan(t, b.BatchStatements()["publish overdue work again"])
+	lines := strings.Split(plan, "\n")
+	for i, line := range lines {
+		if strings.Contains(line, "Index Scan using captures") && !strings.Contains(lines[i+1], "Index Cond") {
+			t.Errorf("the sweep reads captures from end to end:\n%s", plan)
+		}
+	}
+}
+
 // plan is how Postgres carries a statement out on a connection of batches.
 func (b bench) plan(t *testing.T, statement string) string {
 	t.Helper()

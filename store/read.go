@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/capstan-pay/capstan/models"
 )
@@ -116,21 +115,6 @@ func (s *Store) Label(ctx context.Context, kind models.Kind, id string, referenc
 	return nil
 }
 
-// Orders lists a mode's orders, newest first, and how many there are.
-func (s *Store) Orders(ctx context.Context, mode models.Mode, p Page) ([]models.Order, int, error) {
-	var total int
-	if err := s.query(ctx, nil, &total, `SELECT count(*) FROM orders AS o WHERE o.mode = ?`, mode); err != nil {
-		return nil, 0, fmt.Errorf("count orders: %w", err)
-	}
-	limit, offset := p.limit()
-	var orders []models.Order
-	err := s.query(ctx, nil, &orders, `SELECT `+s.columns(models.Order{}, "o")+` FROM orders AS o WHERE o.mode = ? ORDER BY o.id DESC LIMIT ? OFFSET ?`, mode, limit, offset)
-	if err != nil {
-		return nil, 0, fmt.Errorf("list orders: %w", err)
-	}
-	return orders, total, nil
-}
-
 // Authorization reads one hold of a mode.
 func (s *Store) Authorization(ctx context.Context, mode models.Mode, id string) (models.Authorization, error) {
 	if !ValidID(id) {
@@ -174,38 +158,6 @@ func (s *Store) History(ctx context.Context, id string) ([]models.HistoryRow, er
 		ORDER BY version`, id)
 	if err != nil {
 		return nil, fmt.Errorf("read the history of %s: %w", id, err)
-	}
-	return rows, nil
-}
-
-// VerdictRow is one verdict as it was written.
-type VerdictRow struct {
-	ID               string          `bun:"id" json:"id"`
-	ReconciliationID *string         `bun:"reconciliation_id" json:"reconciliation_id,omitempty"`
-	OperationID      *string         `bun:"operation_id" json:"operation_id,omitempty"`
-	Kind             models.Kind     `bun:"kind" json:"kind,omitempty"`
-	OrderID          string          `bun:"order_id" json:"order_id"`
-	Verdict          models.Verdict  `bun:"verdict" json:"verdict"`
-	Rule             string          `bun:"rule" json:"rule"`
-	Action           string          `bun:"action" json:"action"`
-	Outcome          string          `bun:"outcome" json:"outcome"`
-	Actor            string          `bun:"actor" json:"actor"`
-	Ours             json.RawMessage `bun:"ours,type:jsonb" json:"ours"`
-	Theirs           json.RawMessage `bun:"theirs,type:jsonb" json:"theirs"`
-	CreatedAt        time.Time       `bun:"created_at" json:"created_at"`
-}
-
-// Verdicts lists verdicts, newest first: all, or those of one operation.
-func (s *Store) Verdicts(ctx context.Context, operationID string, p Page) ([]VerdictRow, error) {
-	if operationID != "" && !ValidID(operationID) {
-		return nil, fmt.Errorf("operation %q: %w", operationID, ErrNotFound)
-	}
-	limit, offset := p.limit()
-	var rows []VerdictRow
-	err := s.query(ctx, nil, &rows, `SELECT `+s.columns(VerdictRow{}, "v")+` FROM verdicts AS v
-		WHERE (?0 = '' OR v.operation_id::text = ?0) ORDER BY v.created_at DESC, v.id LIMIT ?1 OFFSET ?2`, operationID, limit, offset)
-	if err != nil {
-		return nil, fmt.Errorf("list verdicts: %w", err)
 	}
 	return rows, nil
 }

@@ -267,17 +267,17 @@ func TestRetryByHand(t *testing.T) {
 		t.Fatalf("%s %q after %d tries", parked.State, parked.NeedsAttention, parked.Tries)
 	}
 	b.unclaimed(t, op)
-	must(t, b.Retry(t.Context(), parked, "person", "mended"))
+	must(t, b.Retry(t.Context(), nil, parked, "person", "mended"))
 	if got := b.reread(t, op); got.NeedsAttention != "" || got.Tries != 0 || !got.LookFirst {
 		t.Errorf("flag %q, %d tries, look first %v", got.NeedsAttention, got.Tries, got.LookFirst)
 	}
 	c := b.claim(t, op)
-	refused(t, b.Retry(t.Context(), b.reread(t, op), "person", "again"), "operation_under_way")
+	refused(t, b.Retry(t.Context(), nil, b.reread(t, op), "person", "again"), "operation_under_way")
 	if !c.Look || !c.MaySend {
 		t.Errorf("look %v, may send %v", c.Look, c.MaySend)
 	}
 	b.record(t, c, evidence(op, models.FromLookUp, models.OutcomeConfirmed))
-	refused(t, b.Retry(t.Context(), b.reread(t, op), "person", "again"), "not_open")
+	refused(t, b.Retry(t.Context(), nil, b.reread(t, op), "person", "again"), "not_open")
 	b.verify(t)
 }
 
@@ -313,16 +313,16 @@ func (b bench) claimNow(t *testing.T, op models.Operation) store.Claim {
 func TestAcknowledge(t *testing.T) {
 	b := sharedBench(t, onApproval)
 	o, op := b.approved(t)
-	refused(t, b.Acknowledge(t.Context(), op, "person", ""), "not_flagged")
+	refused(t, b.Acknowledge(t.Context(), nil, op, "person", ""), "not_flagged")
 	less := confirmed(op)
 	less.AmountCents = 1400
 	b.record(t, b.claim(t, op), less)
 	flagged := b.reread(t, op)
-	must(t, b.Acknowledge(t.Context(), flagged, "person", "squared with the shop"))
+	must(t, b.Acknowledge(t.Context(), nil, flagged, "person", "squared with the shop"))
 	if got := b.reread(t, op); got.NeedsAttention != "" || got.State != models.Succeeded || *got.ConfirmedCents != 1400 {
 		t.Errorf("%s %q", got.State, got.NeedsAttention)
 	}
-	if err := b.Acknowledge(t.Context(), flagged, "another", ""); !errors.Is(err, store.ErrStale) {
+	if err := b.Acknowledge(t.Context(), nil, flagged, "another", ""); !errors.Is(err, store.ErrStale) {
 		t.Errorf("acknowledged twice: %v", err)
 	}
 	if got := b.orderNow(t, o.ID); got.PaymentStatus != models.PartiallyPaid {
@@ -331,7 +331,7 @@ func TestAcknowledge(t *testing.T) {
 	_, open := b.approved(t)
 	_, err := b.Apply(t.Context(), store.Move{Op: open, Decision: models.Decision{Event: models.Flagged, Flag: "x"}, Actor: "test"})
 	must(t, err)
-	refused(t, b.Acknowledge(t.Context(), b.reread(t, open), "person", ""), "still_open")
+	refused(t, b.Acknowledge(t.Context(), nil, b.reread(t, open), "person", ""), "still_open")
 	b.verify(t)
 }
 

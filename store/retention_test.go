@@ -210,7 +210,7 @@ func TestRetainRefuses(t *testing.T) {
 		}, "1 operations are open"},
 		{"a changed event", func(t *testing.T, b bench, op models.Operation) {
 			b.behind(t, `UPDATE events SET amount_cents = 1 WHERE operation_id = $1 AND version = 3`, op.ID)
-		}, "I15 is broken"},
+		}, "I9 is broken"},
 		{"a missing attempt", func(t *testing.T, b bench, op models.Operation) {
 			b.behind(t, `DELETE FROM attempts WHERE operation_id = $1`, op.ID)
 		}, "I5 is broken"},

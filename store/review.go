@@ -4,48 +4,68 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/capstan-pay/capstan/models"
 )
 
-// FlagCancelFailed: the cancel of a capture failed for good; a person must give
-// the money back.
+// FlagCancelFailed: the cancel of a capture failed for good, or is not started by
+// itself (see [models.Review.Withheld]); a person must give the money back.
 const FlagCancelFailed = "cancel_failed"
 
-// reviewDue works the orders that are due for a review, one transaction each.
+// reviewDue works the orders that are due for a review, one transaction each,
+// as long as a sweep may: what is left stays due for the next one.
 func (s *Store) reviewDue(ctx context.Context, sw Sweep, report *SweepReport) error {
-	ids, err := s.dueChecks(ctx, sweepBatch)
-	if err != nil {
+	if err := s.dropIdleChecks(ctx); err != nil {
 		return err
 	}
 	var errs []error
-	for _, id := range ids {
-		var found []Finding
-		err := s.InTx(ctx, func(ctx context.Context, tx Tx) error {
-			order, err := s.anyOrder(ctx, tx, id, " FOR UPDATE SKIP LOCKED")
-			if errors.Is(err, ErrNotFound) {
-				return nil // someone works on it right now; it stays due
-			}
-			if err != nil {
-				return err
-			}
-			found, err = s.review(ctx, tx, &order, sw.Now, sw.CancelAfter, sw.Owner, report.ID)
-			return err
-		})
+	for until := time.Now().Add(s.tempo.Of(reviewFor)); ; {
+		ids, err := s.dueChecks(ctx, sweepBatch)
 		if err != nil {
-			// One bad order must not stand before the others for ever.
-			_, later := s.exec(ctx, nil, `UPDATE order_checks SET due_at = now() + ? * interval '1 microsecond' WHERE order_id = ?`,
-				s.tempo.Of(time.Minute).Microseconds(), id)
-			errs = append(errs, fmt.Errorf("review order %s: %w", id, err), later)
-			continue
+			return errors.Join(append(errs, err)...)
 		}
-		for _, f := range found {
-			report.add(f)
+		worked := 0
+		for _, id := range ids {
+			n, err := s.reviewOne(ctx, id, sw, report)
+			worked, errs = worked+n, append(errs, err)
+		}
+		if len(ids) < sweepBatch || worked == 0 || time.Now().After(until) {
+			return errors.Join(errs...)
 		}
 	}
-	return errors.Join(errs...)
+}
+
+// reviewFor is how long one sweep reviews orders: well within its lease.
+const reviewFor = 30 * time.Second
+
+// reviewOne reviews one order, and tells whether it got to: an order that
+// someone works on right now stays due.
+func (s *Store) reviewOne(ctx context.Context, id string, sw Sweep, report *SweepReport) (worked int, err error) {
+	var found []Finding
+	err = s.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		order, err := s.anyOrder(ctx, tx, id, " FOR UPDATE SKIP LOCKED")
+		if errors.Is(err, ErrNotFound) {
+			worked = 0
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		worked = 1
+		found, err = s.review(ctx, tx, &order, sw.Now, sw.CancelAfter, sw.Owner, report.ID)
+		return err
+	})
+	if err != nil {
+		// One bad order must not stand before the others for ever.
+		_, later := s.exec(ctx, nil, `UPDATE order_checks SET due_at = now() + ? * interval '1 microsecond' WHERE order_id = ?`,
+			s.tempo.Of(time.Minute).Microseconds(), id)
+		return 0, errors.Join(fmt.Errorf("review order %s: %w", id, err), later)
+	}
+	for _, f := range found {
+		report.add(f)
+	}
+	return worked, nil
 }
 
 func (s *Store) anyOrder(ctx context.Context, tx Tx, id, lock string) (models.Order, error) {
@@ -69,7 +89,7 @@ func (s *Store) reviewOf(ctx context.Context, tx Tx, orderID string, sw Sweep) (
 	if err := s.query(ctx, tx, &holds, `SELECT `+s.columns(models.Authorization{}, "a")+` FROM authorizations AS a WHERE a.order_id = ? ORDER BY a.id`+lock, orderID); err != nil {
 		return models.Review{}, order, fmt.Errorf("read the authorizations of order %s: %w", orderID, err)
 	}
-	captures, err := s.capturesOf(ctx, tx, orderID, lock)
+	ops, err := s.capturesOf(ctx, tx, orderID, lock)
 	if err != nil {
 		return models.Review{}, order, err
 	}
@@ -77,7 +97,31 @@ func (s *Store) reviewOf(ctx context.Context, tx Tx, orderID string, sw Sweep) (
 	if err != nil {
 		return models.Review{}, order, err
 	}
-	return models.ReviewOrder(order, captures, holds, method.Policy, s.tempo, sw.Now, sw.CancelAfter), order, nil
+	if order.Overpaid() > 0 {
+		returns, err := s.differencesOf(ctx, tx, orderID)
+		if err != nil {
+			return models.Review{}, order, err
+		}
+		ops = append(ops, returns...)
+	}
+	cancelAfter, err := s.patienceFor(ctx, tx, order, method.Policy, sw)
+	if err != nil {
+		return models.Review{}, order, err
+	}
+	review := models.ReviewOrder(order, ops, holds, method.Policy, s.tempo, sw.Now, cancelAfter)
+	if err := s.withhold(ctx, tx, &review); err != nil {
+		return review, order, err
+	}
+	if d := review.Difference; d != nil {
+		told, err := s.toldOf(ctx, tx, orderID, d.Total)
+		if err != nil {
+			return review, order, err
+		}
+		if told { // and dealt with, or still flagged
+			review.Difference = nil
+		}
+	}
+	return review, order, nil
 }
 
 // review does what a closed, changed or expiring order still needs, in the
@@ -94,26 +138,40 @@ func (s *Store) review(ctx context.Context, tx Tx, order *models.Order, now time
 		if err != nil {
 			return nil, err
 		}
-		if f.Verdict == models.Cancel { // started: until it has an outcome
+		if f.State != "" { // started: until it has an outcome
 			again = now.Add(s.tempo.Of(time.Minute))
 		}
 		found = append(found, f)
 	}
-	for _, id := range review.Expired {
-		if err := s.expireHold(ctx, tx, order, id); err != nil {
+	for _, need := range review.Withheld {
+		f, err := s.callForWithheld(ctx, tx, order, need, actor, run)
+		if err != nil {
 			return nil, err
 		}
-		f := Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: "the hold passed its last moment"}
+		found = append(found, f)
+	}
+	for _, id := range review.Expired {
+		if err := s.closeHold(ctx, tx, order, id, models.ClosedExpired); err != nil {
+			return nil, err
+		}
+		f := Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: models.RuleHoldExpired}
 		if err := s.say(ctx, tx, order, f, "closed the authorization "+id, actor, run); err != nil {
 			return nil, err
 		}
 		found = append(found, f)
 	}
-	captured, err := s.reviewCaptures(ctx, tx, order, review, now, actor, run)
-	if err != nil {
-		return nil, err
+	for _, part := range []func() ([]Finding, error){
+		func() ([]Finding, error) { return s.showDifference(ctx, tx, order, review, actor, run) },
+		func() ([]Finding, error) { return s.warn(ctx, tx, order, review, actor, run) },
+		func() ([]Finding, error) { return s.reviewCaptures(ctx, tx, order, review, now, actor, run) },
+	} {
+		more, err := part()
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
 	}
-	return append(found, captured...), s.checkAgain(ctx, tx, order.ID, again)
+	return found, s.checkAgain(ctx, tx, order.ID, again, review.Deadline)
 }
 
 // reviewCaptures makes or hastens the captures that a review found missing or
@@ -121,7 +179,7 @@ func (s *Store) review(ctx context.Context, tx Tx, order *models.Order, now time
 func (s *Store) reviewCaptures(ctx context.Context, tx Tx, order *models.Order, review models.Review, now time.Time, actor, run string) ([]Finding, error) {
 	var found []Finding
 	for _, id := range review.Hasten {
-		f := Finding{OperationID: id, Kind: models.Capture, OrderID: order.ID, State: models.Pending, Verdict: models.Expiring, Rule: "last chance: the hold ends before the capture's own time"}
+		f := Finding{OperationID: id, Kind: models.Capture, OrderID: order.ID, State: models.Pending, Verdict: models.Expiring, Rule: models.RuleHasten}
 		if err := s.hasten(ctx, tx, id); err != nil {
 			return nil, err
 		}
@@ -136,8 +194,8 @@ func (s *Store) reviewCaptures(ctx context.Context, tx Tx, order *models.Order, 
 		verdict models.Verdict
 		rule    string
 	}{
-		{review.Plan, models.OnApproval, models.Retry, "the approved order has a free hold that its policy captures"},
-		{review.LastChance, models.OnLastChance, models.Expiring, "last chance: the hold is about to end"},
+		{review.Plan, models.OnApproval, models.Retry, models.RulePlan},
+		{review.LastChance, models.OnLastChance, models.Expiring, models.RuleLastChance},
 	} {
 		if !want.asked {
 			continue
@@ -168,14 +226,18 @@ func (s *Store) hasten(ctx context.Context, tx Tx, id string) error {
 	return nil
 }
 
-func (s *Store) checkAgain(ctx context.Context, tx Tx, orderID string, at time.Time) error {
+func (s *Store) checkAgain(ctx context.Context, tx Tx, orderID string, at time.Time, deadline *time.Time) error {
+	var err error
 	if at.IsZero() {
-		_, err := s.exec(ctx, tx, `DELETE FROM order_checks WHERE order_id = ?`, orderID)
-		return err
+		_, err = s.exec(ctx, tx, `DELETE FROM order_checks WHERE order_id = ?`, orderID)
+	} else {
+		_, err = s.exec(ctx, tx, `INSERT INTO order_checks (order_id, due_at, deadline) VALUES (?, ?, ?)
+			ON CONFLICT (order_id) DO UPDATE SET due_at = excluded.due_at, deadline = excluded.deadline`, orderID, at, deadline)
 	}
-	_, err := s.exec(ctx, tx, `INSERT INTO order_checks (order_id, due_at) VALUES (?, ?)
-		ON CONFLICT (order_id) DO UPDATE SET due_at = excluded.due_at`, orderID, at)
-	return err
+	if err != nil {
+		return fmt.Errorf("set when order %s is reviewed again: %w", orderID, err)
+	}
+	return nil
 }
 
 // meet starts what a review found to be needed: a refund of a mismatched
@@ -187,7 +249,7 @@ func (s *Store) meet(ctx context.Context, tx Tx, order *models.Order, need model
 	if err != nil {
 		return f, err
 	}
-	if len(before) > 0 {
+	if len(before) > 0 && need.Cause == models.CauseCancel {
 		f.Verdict, f.Rule = models.NeedsAttention, "an earlier cancel failed; a person must give the money back"
 		f.Kind, f.OperationID = models.Capture, need.CaptureID
 		if need.Kind == models.Void {
@@ -209,10 +271,14 @@ func (s *Store) say(ctx context.Context, tx Tx, order *models.Order, f Finding, 
 	if outcome == "" {
 		outcome = "done"
 	}
-	_, err := s.exec(ctx, tx, `INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, jsonb_build_object('order_status', ?::text, 'total_amount_cents', ?::bigint, 'captured_cents', ?::bigint))`,
+	_, err := s.exec(ctx, tx, `INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours,
+			mode, payment_gateway_id, amount_cents, currency_code)
+		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, jsonb_build_object('order_status', ?::text, 'total_amount_cents', ?::bigint, 'captured_cents', ?::bigint),
+			?, COALESCE(o.payment_gateway_id, m.payment_gateway_id), COALESCE(o.amount_cents, ?), ?
+		FROM payment_methods AS m LEFT JOIN operations AS o ON o.id = ?::uuid WHERE m.id = ?`,
 		NewID(), nullable(run), nullable(f.OperationID), f.Kind, order.ID, f.Verdict, f.Rule, action, outcome, actor,
-		order.Status, order.TotalAmountCents, order.CapturedCents)
+		order.Status, order.TotalAmountCents, order.CapturedCents,
+		order.Mode, order.TotalAmountCents, order.CurrencyCode, nullable(f.OperationID), order.PaymentMethodID)
 	if err != nil {
 		return fmt.Errorf("write the verdict %s on order %s: %w", f.Verdict, order.ID, err)
 	}
@@ -257,24 +323,24 @@ func (s *Store) start(ctx context.Context, tx Tx, order *models.Order, need mode
 		return models.Operation{}, err
 	}
 	if need.Kind == models.Void {
-		return s.createVoid(ctx, tx, order, &hold, models.CauseCancel, actor)
+		return s.createVoid(ctx, tx, order, &hold, need.Cause, actor)
 	}
 	capture, err := s.operation(ctx, tx, models.Capture, need.CaptureID, "")
 	if err != nil {
 		return models.Operation{}, err
 	}
-	return s.createRefund(ctx, tx, order, &hold, &capture, models.CauseCancel, need.AmountCents, actor)
+	return s.createRefund(ctx, tx, order, &hold, &capture, need.Cause, need.AmountCents, actor)
 }
 
-// expireHold closes a hold whose last moment passed with nothing under way.
-func (s *Store) expireHold(ctx context.Context, tx Tx, order *models.Order, id string) error {
+// closeHold closes a hold that has ended, for a reason, with nothing under way.
+func (s *Store) closeHold(ctx context.Context, tx Tx, order *models.Order, id, reason string) error {
 	_, err := s.exec(ctx, tx, `WITH closed AS (
-			UPDATE authorizations SET closed_at = now(), closed_reason = 'expired', updated_at = now()
-			WHERE id = ? AND closed_at IS NULL AND live_operation_id IS NULL RETURNING amount_cents, confirmed_cents
+			UPDATE authorizations SET closed_at = now(), closed_reason = ?0, updated_at = now()
+			WHERE id = ?1 AND closed_at IS NULL AND live_operation_id IS NULL RETURNING amount_cents, confirmed_cents
 		) UPDATE orders AS r SET held_cents = r.held_cents - c.amount_cents, voided_cents = r.voided_cents + greatest(0, c.amount_cents - c.confirmed_cents), updated_at = now()
-		FROM closed AS c WHERE r.id = ?`, id, order.ID)
+		FROM closed AS c WHERE r.id = ?2`, reason, id, order.ID)
 	if err != nil {
-		return fmt.Errorf("close the expired hold %s: %w", id, err)
+		return fmt.Errorf("close the hold %s (%s): %w", id, reason, err)
 	}
 	return nil
 }
@@ -286,25 +352,26 @@ func (s *Store) CancelCapture(ctx context.Context, tx Tx, mode models.Mode, capt
 	if err != nil {
 		return models.Operation{}, err
 	}
-	switch {
-	case capture.State != models.Succeeded:
-		return capture, refuse("not_succeeded", "_cancel", "the capture is %s; only a succeeded capture can be cancelled", capture.State)
-	case capture.RefundBalance() == 0:
-		return capture, refuse("nothing_left", "_cancel", "the capture has nothing left to give back")
-	case order.LiveOperations > 0:
-		return capture, busy("operation_under_way", "_cancel", "the order has an operation under way; wait for its outcome")
+	ops, err := s.capturesOf(ctx, tx, order.ID, "")
+	if err != nil {
+		return capture, err
 	}
-	review := models.ReviewOrder(order, []models.Operation{capture}, nil, models.Policy{}, s.tempo, now, 0)
-	if !slices.ContainsFunc(review.Needs, func(n models.Need) bool { return n.CaptureID == capture.ID }) {
-		return capture, refuse("no_mismatch", "_cancel",
-			"only a cancelled order's capture, or an open order's whose total changed, is cancelled; this order is %s, of %d, captured %d: refund the difference instead",
-			order.Status, order.TotalAmountCents, *capture.ConfirmedCents)
+	if undecided(capture) {
+		return capture, busy("operation_under_way", "_cancel", "the capture is %s; wait for its outcome", capture.State)
+	}
+	rule, guard, why := models.Cancellable(order, capture, ops)
+	switch guard {
+	case "":
+	case "operation_under_way":
+		return capture, busy(guard, "_cancel", "%s", why)
+	default:
+		return capture, refuse(guard, "_cancel", "%s", why)
 	}
 	refund, err := s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseCancel, capture.RefundBalance(), actor)
 	if err != nil {
 		return capture, err
 	}
-	_, err = s.exec(ctx, tx, `INSERT INTO verdicts (id, operation_id, kind, order_id, verdict, rule, action, outcome, actor) VALUES (?, ?, 'capture', ?, 'cancel', ?, ?, ?, ?)`,
-		NewID(), capture.ID, order.ID, "by hand: "+review.Needs[0].Rule, "created refund "+refund.Number, refund.State, actor)
+	f := Finding{OperationID: capture.ID, Kind: models.Capture, OrderID: order.ID, State: refund.State, Verdict: models.Cancel, Rule: "by hand: " + rule}
+	err = s.say(ctx, tx, &order, f, "created refund "+refund.Number, actor, "")
 	return refund, err
 }

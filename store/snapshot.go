@@ -37,7 +37,10 @@ type snapshotRow struct {
 	HoldCurrency         string     `bun:"hold_currency,nullzero"`
 	HoldCents            int64      `bun:"hold_cents"`
 	RequestedCents       int64      `bun:"requested_cents"`
+	FirstTransactionID   string     `bun:"first_transaction_id,nullzero"`
 	CaptureBefore        *time.Time `bun:"capture_before"`
+	EstimatedBefore      *time.Time `bun:"estimated_before"`
+	RenewingSince        *time.Time `bun:"renewing_since"`
 	MultiCapture         bool       `bun:"multi_capture"`
 	LiveOperationID      *string    `bun:"live_operation_id"`
 	ClosedAt             *time.Time `bun:"closed_at"`
@@ -52,8 +55,8 @@ type snapshotRow struct {
 func (s *Store) snapshotStatement() string {
 	return `SELECT now() AS at, o.xmin::text AS seen, ` + s.columns(models.Order{}, "o") + `,
 			m.auto_capture, m.auto_capture_max_amount_cents, m.capture_trigger, m.capture_delay_seconds, m.require_capture, m.last_chance_seconds,
-			a.id AS hold_id, a.xmin::text AS hold_seen, a.number AS hold_number, a.payment_gateway_id, a.gateway_transaction_id, a.currency_code AS hold_currency,
-			a.amount_cents AS hold_cents, a.requested_cents, a.capture_before, a.multi_capture, a.live_operation_id, a.closed_at, a.closed_reason,
+			a.id AS hold_id, a.xmin::text AS hold_seen, a.number AS hold_number, a.payment_gateway_id, a.gateway_transaction_id, a.first_transaction_id, a.currency_code AS hold_currency,
+			a.amount_cents AS hold_cents, a.requested_cents, a.capture_before, a.estimated_before, a.renewing_since, a.multi_capture, a.live_operation_id, a.closed_at, a.closed_reason,
 			a.capture_sequence, g.slug AS account,
 			array_to_string(ARRAY(SELECT c.cause FROM captures AS c WHERE c.authorization_id = a.id AND c.cause <> 'manual'), ',') AS causes
 		FROM orders AS o JOIN payment_methods AS m ON m.id = o.payment_method_id
@@ -87,7 +90,8 @@ func (s *Store) snapshot(ctx context.Context, tx Tx, mode models.Mode, ids []str
 func (r *snapshotRow) hold() models.Hold {
 	h := models.Hold{Authorization: models.Authorization{
 		ID: r.HoldID, Mode: r.Mode, Number: r.HoldNumber, OrderID: r.Order.ID, PaymentGatewayID: r.PaymentGatewayID,
-		GatewayTransactionID: r.GatewayTransactionID, CurrencyCode: r.HoldCurrency, AmountCents: r.HoldCents, CaptureBefore: r.CaptureBefore,
+		GatewayTransactionID: r.GatewayTransactionID, FirstTransactionID: r.FirstTransactionID, CurrencyCode: r.HoldCurrency, AmountCents: r.HoldCents,
+		CaptureBefore: r.CaptureBefore, EstimatedBefore: r.EstimatedBefore, RenewingSince: r.RenewingSince,
 		MultiCapture: r.MultiCapture, RequestedCents: r.RequestedCents, LiveOperationID: r.LiveOperationID,
 		ClosedAt: r.ClosedAt, ClosedReason: r.ClosedReason, CaptureSequence: r.CaptureSequence,
 	}}

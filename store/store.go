@@ -27,12 +27,15 @@ type Store struct {
 	// holds; patient waits for it. Apart, so that no batch waits behind an
 	// approval that waits for a shop's transaction.
 	hasty, patient *pinned
-	claims         map[models.Kind][2]string
-	snapshots      string
-	config         *pgx.ConnConfig
-	tempo          models.Tempo
-	onMove         func(Moved)
-	tended         atomic.Pointer[time.Time] // when a sweep last looked at the partitions
+	// slow runs what reads much: audits and anchors. Nobody's work waits for its
+	// connections, and its statements may take hours.
+	slow      *bun.DB
+	claims    map[models.Kind][2]string
+	snapshots string
+	config    *pgx.ConnConfig
+	tempo     models.Tempo
+	onMove    func(Moved)
+	tended    atomic.Pointer[time.Time] // when a sweep last looked at the partitions
 }
 
 // Moved is told for every step that an operation made, for logs and metrics.
@@ -87,6 +90,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	s := &Store{db: bun.NewDB(pool, pgdialect.New()), hasty: newPinned(cfg, hastyConns, o.Tempo.LockTimeout()), patient: newPinned(cfg, conns, 0), config: cfg, tempo: o.Tempo, onMove: o.OnMove}
+	s.slow = newSlow(cfg)
 	s.claims, s.snapshots = claimStatements(), s.snapshotStatement()
 	if s.onMove == nil {
 		s.onMove = func(Moved) {}
@@ -122,7 +126,7 @@ func (s *Store) Now(ctx context.Context, tx Tx) (time.Time, error) {
 
 // Close ends all connections.
 func (s *Store) Close() error {
-	return errors.Join(s.db.Close(), s.hasty.close(), s.patient.close())
+	return errors.Join(s.db.Close(), s.hasty.close(), s.patient.close(), s.slow.Close())
 }
 
 // Tempo returns the deadlines the store writes by.

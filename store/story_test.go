@@ -60,6 +60,8 @@ type story struct {
 	order string
 	// claims were taken by workers that may be slow, or dead.
 	claims []store.Claim
+	// doubted: the account looks first, as after a restore.
+	doubted bool
 }
 
 // begin makes the order: free now and then, mostly with a hold that covers it.
@@ -69,6 +71,8 @@ func begin(t *rapid.T, b bench) *story {
 	})
 	must(t, err)
 	must(t, b.ResumeGateway(context.Background(), "stripe"))
+	_, err = b.LookFirst(context.Background(), "stripe", time.Time{}, "test")
+	must(t, err)
 	s := &story{bench: b, order: order.ID}
 	if rapid.IntRange(0, 3).Draw(t, "hold") > 0 {
 		_, _, err := s.register(models.Authorization{OrderID: s.order, AmountCents: 1500, MultiCapture: rapid.Bool().Draw(t, "several captures")})
@@ -111,6 +115,7 @@ func (s *story) actions() map[string]func(*rapid.T) {
 		"time":      s.time,
 		"task":      s.task,
 		"pause":     s.pause,
+		"restore":   s.restore,
 	}
 	for i := range 4 { // what workers do, they do most
 		all["claim "+strconv.Itoa(i)], all["record "+strconv.Itoa(i)] = s.claimSome, s.record
@@ -203,6 +208,16 @@ func (s *story) pause(t *rapid.T) {
 	must(t, s.ResumeGateway(context.Background(), "stripe"))
 }
 
+// restore begins the look-first mode now and then, and mostly ends it.
+func (s *story) restore(t *rapid.T) {
+	var until time.Time
+	if s.doubted = rapid.IntRange(0, 3).Draw(t, "doubted") == 0; s.doubted {
+		until = time.Now().Add(time.Hour)
+	}
+	_, err := s.LookFirst(context.Background(), "stripe", until, "test")
+	must(t, err)
+}
+
 func (s *story) time(t *rapid.T) {
 	s.pass(t, rapid.SampledFrom([]time.Duration{time.Second, 40 * time.Second, 70 * time.Second, 20 * time.Minute, 24 * time.Hour}).Draw(t, "pause"))
 }
@@ -215,6 +230,9 @@ func (s *story) claimSome(t *rapid.T) {
 		for _, c := range claims {
 			if !c.Look && !c.MaySend {
 				t.Fatalf("%s %s may be sent at once though something stands against it", kind, c.ID)
+			}
+			if !c.Look && s.doubted {
+				t.Fatalf("%s %s may be sent without a look, in a restored ledger", kind, c.ID)
 			}
 		}
 		s.claims = append(s.claims, claims...)
@@ -313,7 +331,7 @@ func said(t *rapid.T, op models.Operation) models.Evidence {
 		ev.CurrencyCode = "USD"
 	}
 	if !mostly("same transaction") {
-		ev.GatewayTransactionID = "tx_other"
+		ev.GatewayTransactionID = "tx_other_" + op.ID
 	}
 	ev.Foreign = !mostly("ours")
 	return ev

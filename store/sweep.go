@@ -106,43 +106,49 @@ func (s *Store) endSweep(ctx context.Context, sw Sweep, report SweepReport) erro
 	return err
 }
 
+// overdueWhen is [models.Overdue] as a condition on a row o, its work w and its
+// account g: a test compares the two.
+const overdueWhen = `w.published_at IS NOT NULL AND w.due_at <= now() AND g.paused_at IS NULL
+	  AND w.published_at <= now() - ?1 * interval '1 microsecond'
+	  AND (CASE WHEN o.state = 'capturing' THEN o.lease_until < now() ELSE w.due_at <= now() - ?0 * interval '1 microsecond' END)
+	  AND (o.state <> 'pending' OR o.needs_attention IS NULL OR o.look_first)`
+
 // overdue selects published work that no living task can be working on: a lease
 // that ran out, or a due row whose task is long late. Rows that wait for a
 // person and accounts that are paused are left alone. ?0 and ?1 are the grace
 // and the republish pause in microseconds.
+//
+// The operation is looked up from its work row, and never the other way round,
+// whatever the planner believes: a plan made while the ledger was empty would
+// read all of it for ever after.
 const overdue = `FROM work AS w
-	JOIN operations AS o ON o.kind = w.kind AND o.id = w.operation_id
+	CROSS JOIN LATERAL (SELECT p.* FROM operations AS p WHERE p.kind = w.kind AND p.id = w.operation_id OFFSET 0) AS o
 	JOIN payment_gateways AS g ON g.id = o.payment_gateway_id
-	WHERE w.published_at IS NOT NULL AND w.due_at <= now() AND g.paused_at IS NULL
-	  AND w.published_at <= now() - ?1 * interval '1 microsecond'
-	  AND (CASE WHEN o.state = 'capturing' THEN o.lease_until < now() ELSE w.due_at <= now() - ?0 * interval '1 microsecond' END)
-	  AND (o.state <> 'pending' OR o.needs_attention IS NULL OR o.look_first)
+	WHERE ` + overdueWhen + `
 	ORDER BY w.deadline NULLS LAST, w.operation_id LIMIT ?2`
 
 func overdueRule(state models.State) string {
-	switch state {
-	case models.Capturing:
-		return "its lease ran out: the worker died or hangs"
-	case models.Submitted, models.Unknown:
-		return "its next look is due and no task came"
-	}
-	return "it is due and no task came"
+	_, rule := models.OverdueRule(state)
+	return rule
 }
+
+// republishWork publishes a batch of overdue work again, each with its verdict.
+const republishWork = `WITH late AS (
+		SELECT o.id, o.kind, o.order_id, o.mode, o.payment_gateway_id, o.amount_cents, o.currency_code, o.state, o.version, w.due_at ` + overdue + ` FOR UPDATE OF w SKIP LOCKED
+	), again AS (
+		UPDATE work AS w SET alone = true, generation = w.generation + 1, published_at = NULL FROM late WHERE w.operation_id = late.id RETURNING w.generation
+	), said AS (
+		INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, mode, payment_gateway_id, amount_cents, currency_code, verdict, rule, action, outcome, actor, ours)
+		SELECT gen_random_uuid(), ?3::uuid, late.id, late.kind, late.order_id, late.mode, late.payment_gateway_id, late.amount_cents, late.currency_code, 'republish', ?4::text || late.state, 'published', late.state, ?5::text,
+		       jsonb_build_object('state', late.state, 'version', late.version, 'due_at', late.due_at)
+		FROM late
+	) SELECT id AS operation_id, kind, order_id, state, version, due_at AS since FROM late, (SELECT count(*) FROM again) AS n`
 
 func (s *Store) republish(ctx context.Context, sw Sweep, report *SweepReport) error {
 	for {
 		var found []Finding
 		// With a pinned plan: planning it anew takes longer the larger the ledger is.
-		err := s.patient.query(ctx, &found, `WITH late AS (
-				SELECT o.id, o.kind, o.order_id, o.state, o.version, w.due_at `+overdue+` FOR UPDATE OF w SKIP LOCKED
-			), again AS (
-				UPDATE work AS w SET alone = true, generation = w.generation + 1, published_at = NULL FROM late WHERE w.operation_id = late.id RETURNING w.generation
-			), said AS (
-				INSERT INTO verdicts (id, reconciliation_id, operation_id, kind, order_id, verdict, rule, action, outcome, actor, ours)
-				SELECT gen_random_uuid(), ?3::uuid, late.id, late.kind, late.order_id, 'republish', ?4::text || late.state, 'published', late.state, ?5::text,
-				       jsonb_build_object('state', late.state, 'version', late.version, 'due_at', late.due_at)
-				FROM late
-			) SELECT id AS operation_id, kind, order_id, state, version, due_at AS since FROM late, (SELECT count(*) FROM again) AS n`,
+		err := s.patient.query(ctx, &found, republishWork,
 			s.tempo.DueGrace().Microseconds(), s.tempo.RepublishAfter().Microseconds(), sweepBatch, report.ID, "no task can be alive: ", clean(sw.Owner))
 		if err != nil {
 			return fmt.Errorf("republish overdue work: %w", err)
@@ -183,29 +189,39 @@ func (s *Store) survey(ctx context.Context, sw Sweep, report *SweepReport) error
 		if err != nil {
 			return err
 		}
-		for _, n := range review.Needs {
+		for _, n := range append(review.Needs, review.Withheld...) {
 			report.add(Finding{OperationID: n.CaptureID, Kind: n.Kind, OrderID: order.ID, Verdict: n.Verdict, Rule: n.Rule})
 		}
+		if d := review.Difference; d != nil {
+			report.add(Finding{OperationID: d.CaptureID, Kind: models.Capture, OrderID: order.ID, State: models.Succeeded, Verdict: models.NeedsAttention, Rule: d.Rule})
+		}
+		for _, w := range review.Warnings {
+			report.add(Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: w.Rule})
+		}
 		for range review.Expired {
-			report.add(Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: "a hold has passed its last moment"})
+			report.add(Finding{OrderID: order.ID, Verdict: models.Expiring, Rule: models.RuleHoldExpired})
 		}
 	}
 	return nil
 }
 
+const checksDue = `SELECT order_id FROM order_checks WHERE due_at <= now() ORDER BY due_at LIMIT ?0`
+
 func (s *Store) dueChecks(ctx context.Context, limit int) ([]string, error) {
 	var ids []string
-	if err := s.query(ctx, nil, &ids, `SELECT order_id FROM order_checks WHERE due_at <= now() ORDER BY due_at LIMIT ?`, limit); err != nil {
+	if err := s.query(ctx, nil, &ids, checksDue, limit); err != nil {
 		return nil, fmt.Errorf("list orders to review: %w", err)
 	}
 	return ids, nil
 }
 
+const redeliverLate = `UPDATE deliveries AS d SET generation = generation + 1, published_at = NULL FROM webhooks AS h
+	WHERE h.id = d.webhook_id AND h.disabled_at IS NULL AND delivered_at IS NULL AND given_up_at IS NULL AND published_at <= now() - ?0 * interval '1 microsecond'
+	  AND due_at <= now() - ?1 * interval '1 microsecond'`
+
 // redeliver publishes outgoing webhooks again whose task is long late.
 func (s *Store) redeliver(ctx context.Context) error {
-	_, err := s.exec(ctx, nil, `UPDATE deliveries AS d SET generation = generation + 1, published_at = NULL FROM webhooks AS h
-		WHERE h.id = d.webhook_id AND h.disabled_at IS NULL AND delivered_at IS NULL AND given_up_at IS NULL AND published_at <= now() - ? * interval '1 microsecond'
-		  AND due_at <= now() - ? * interval '1 microsecond'`, s.tempo.RepublishAfter().Microseconds(), s.tempo.RepublishAfter().Microseconds())
+	_, err := s.exec(ctx, nil, redeliverLate, s.tempo.RepublishAfter().Microseconds(), s.tempo.RepublishAfter().Microseconds())
 	if err != nil {
 		return fmt.Errorf("republish late webhooks: %w", err)
 	}

@@ -119,13 +119,14 @@ func (s *Store) WhyNot(ctx context.Context, kind models.Kind, id, worker string)
 		HoldReason string     `bun:"hold_reason"`
 		Before     *time.Time `bun:"hold_before"`
 		Closing    bool       `bun:"closing"`
+		Doubted    bool       `bun:"doubted"`
 		Wanted     int64      `bun:"wanted_version"`
 		Now        time.Time  `bun:"db_now"`
 	}
 	err := s.one(ctx, nil, &row, fmt.Sprintf("%s %s", kind, id), `SELECT `+s.columns(models.Operation{}, "o")+`, g.slug AS account,
 			COALESCE(CASE WHEN g.paused_at IS NOT NULL THEN COALESCE(g.paused_reason, 'paused') END, '') AS paused,
 			a.closed_at IS NOT NULL AS hold_closed, COALESCE(a.closed_reason, '') AS hold_reason, a.capture_before AS hold_before,
-			(r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, r.version AS wanted_version, now() AS db_now
+			(r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, `+restored+` AND NOT `+proven+` AS doubted, r.version AS wanted_version, now() AS db_now
 		FROM `+tables[kind]+` AS o JOIN authorizations AS a ON a.id = o.authorization_id JOIN orders AS r ON r.id = o.order_id
 			JOIN payment_gateways AS g ON g.id = o.payment_gateway_id WHERE o.id = ?`, id)
 	if err != nil {
@@ -143,7 +144,13 @@ func (s *Store) WhyNot(ctx context.Context, kind models.Kind, id, worker string)
 		return &NotYet{Reason: "not due yet", At: wait(o.NextAt.Sub(row.Now))}
 	case o.State == models.Pending && o.NeedsAttention != "":
 		return &Done{Reason: "waits for a person: " + o.NeedsAttention}
-	case !neverSent(o) || kind == models.Refund || kind == models.Void && !row.HoldClosed:
+	case !neverSent(o) || row.Doubted: // something changed since the claim
+		return &NotYet{Reason: "it changed while it was claimed", At: wait(time.Second)}
+	case o.Cause == models.CauseAdopted:
+		return s.endAdopted(ctx, o, worker)
+	case kind == models.Refund:
+		return s.endUnreturned(ctx, o, worker)
+	case kind == models.Void && !row.HoldClosed:
 		return &NotYet{Reason: "it changed while it was claimed", At: wait(time.Second)}
 	}
 	return s.endUnsent(ctx, o, worker, row.Closing, row.HoldClosed || holdEnds(row.Before, row.Now, s.tempo), row.HoldReason, o.OrderVersion == row.Wanted)
@@ -156,17 +163,13 @@ func holdEnds(before *time.Time, now time.Time, t models.Tempo) bool {
 // endUnsent ends, or flags, a capture that nothing was ever sent for and that
 // the claim refused.
 func (s *Store) endUnsent(ctx context.Context, o models.Operation, worker string, closing, ended bool, reason string, sameOrder bool) error {
-	m := Move{Op: o, Actor: worker, LogVerdict: true}
-	switch {
-	case closing:
-		m.Decision = models.Decision{Event: models.Withdrawn, ClearFlag: true, Verdict: models.Cancel, Rule: "the order is cancelled and nothing was sent"}
-	case ended:
-		m.Decision = models.Decision{Event: models.Refused, Verdict: models.Fail, Rule: "the hold has ended (" + orElse(reason, "expired") + ") and nothing was sent"}
-		m.Evidence = models.Evidence{ErrorCode: "authorization_expired", ErrorDetail: "The hold ended before it was captured.", Message: "hold ended"}
-	case !sameOrder:
-		m.Decision = models.Decision{Event: models.Flagged, Flag: "order_changed", Verdict: models.NeedsAttention, Rule: "the order was changed outside Capstan after the capture was made"}
-	default:
-		return &NotYet{Reason: "it changed while it was claimed", At: time.Now().Add(time.Second)}
+	d := models.JudgeUnsent(o, models.Unsent{Closing: closing, HoldEnded: ended, HoldReason: reason, SameOrder: sameOrder})
+	if d.Event == "" {
+		return &NotYet{Reason: d.Rule, At: time.Now().Add(time.Second)}
+	}
+	m := Move{Op: o, Actor: worker, LogVerdict: true, Decision: d}
+	if d.Event == models.Refused {
+		m.Evidence = models.Evidence{ErrorCode: models.ErrorHoldEnded, ErrorDetail: "The hold ended before it was captured.", Message: "hold ended"}
 	}
 	m.Action = string(m.Decision.Event)
 	if _, err := s.Apply(ctx, m); err != nil {
@@ -175,11 +178,32 @@ func (s *Store) endUnsent(ctx context.Context, o models.Operation, worker string
 	return &Done{Reason: m.Decision.Rule}
 }
 
-func orElse(s, other string) string {
-	if s == "" {
-		return other
+// endUnreturned ends, or flags, a refund that nothing was ever sent for when the
+// gateway took back what it returns.
+func (s *Store) endUnreturned(ctx context.Context, o models.Operation, worker string) error {
+	capture, err := s.operation(ctx, nil, models.Capture, *o.CaptureID, "")
+	if err != nil {
+		return err
 	}
-	return s
+	d := models.JudgeUnsent(o, models.Unsent{CaptureGone: capture.State == models.Reversed || capture.State == models.Reset, CaptureDoubted: capture.TakenBackFlag()})
+	if d.Event == "" {
+		return &NotYet{Reason: d.Rule, At: time.Now().Add(time.Second)}
+	}
+	if _, err := s.Apply(ctx, Move{Op: o, Actor: worker, LogVerdict: true, Action: string(d.Event), Decision: d}); err != nil {
+		return err
+	}
+	return &Done{Reason: d.Rule}
+}
+
+// endAdopted ends what was adopted from a gateway's list and is not there after
+// all. Nothing was ever sent for it, and nothing will be. What the list meant is
+// for a person; should it turn up, it is a late success.
+func (s *Store) endAdopted(ctx context.Context, o models.Operation, worker string) error {
+	d := models.JudgeUnsent(o, models.Unsent{})
+	if _, err := s.Apply(ctx, Move{Op: o, Actor: worker, LogVerdict: true, Action: string(d.Event), Decision: d}); err != nil {
+		return err
+	}
+	return &Done{Reason: d.Rule}
 }
 
 // WakeGateway makes an account's open rows due now, spread over a few seconds:

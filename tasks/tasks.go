@@ -21,6 +21,8 @@ const (
 	RefundRun      = "refund:run"
 	VoidRun        = "void:run"
 	ReconcileSweep = "reconcile:sweep"
+	ListingCompare = "listing:compare" // what gateways list, against the ledger
+	HoldsRenew     = "holds:renew"     // holds that end, where gateways renew them
 	WebhookDeliver = "webhook:deliver"
 )
 
@@ -28,7 +30,7 @@ const (
 const (
 	Captures     = "captures"
 	Returns      = "returns"      // refunds and voids
-	Housekeeping = "housekeeping" // sweeps
+	Housekeeping = "housekeeping" // what is done by the clock
 	Webhooks     = "webhooks"     // outgoing; a slow receiver holds up nothing else
 )
 
@@ -38,7 +40,7 @@ func Queues() map[string]int {
 }
 
 var queueOf = map[string]string{
-	CaptureRun: Captures, CapturesRun: Captures, RefundRun: Returns, VoidRun: Returns, ReconcileSweep: Housekeeping, WebhookDeliver: Webhooks,
+	CaptureRun: Captures, CapturesRun: Captures, RefundRun: Returns, VoidRun: Returns, ReconcileSweep: Housekeeping, ListingCompare: Housekeeping, HoldsRenew: Housekeeping, WebhookDeliver: Webhooks,
 }
 
 // maxRetry is out of reach on purpose: the budget of an operation lives in its
@@ -132,10 +134,10 @@ func TypeOf(kind string) string {
 	return WebhookDeliver
 }
 
-// Sweep makes the task of one scheduled sweep. Several schedulers make the same
-// name in the same slot of time.
-func Sweep(slot time.Time, timeout time.Duration) *asynq.Task {
-	return asynq.NewTask(ReconcileSweep, nil, asynq.Queue(Housekeeping), asynq.TaskID(fmt.Sprintf("sweep:%d", slot.UnixMilli())),
+// Periodic makes the task of one slot of something that is done by the clock.
+// Several schedulers make the same name in the same slot of time.
+func Periodic(typ, name string, slot time.Time, timeout time.Duration) *asynq.Task {
+	return asynq.NewTask(typ, nil, asynq.Queue(Housekeeping), asynq.TaskID(fmt.Sprintf("%s:%d", name, slot.UnixMilli())),
 		asynq.MaxRetry(1), asynq.Timeout(seconds(timeout)))
 }
 

@@ -163,7 +163,7 @@ func TestSweepOfASlot(t *testing.T) {
 	_, queue, inspector := connect(t)
 	slot := time.Now().Truncate(30 * time.Second)
 	for _, at := range []time.Time{slot, slot, slot.Add(30 * time.Second)} {
-		if err := tasks.Enqueue(t.Context(), queue, tasks.Sweep(at, 45*time.Second)); err != nil {
+		if err := tasks.Enqueue(t.Context(), queue, tasks.Periodic(tasks.ReconcileSweep, "sweep", at, 45*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}

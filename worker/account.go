@@ -64,7 +64,7 @@ func (a *account) broken(ctx context.Context) (why string) {
 	case gobreaker.StateOpen:
 		return "the gateway does not answer: its circuit breaker is open"
 	case gobreaker.StateHalfOpen:
-		if err := a.halfOpen(ctx); err != nil {
+		if err := a.halfOpen(ctx, true); err != nil {
 			return "the gateway does not answer: its circuit breaker is half open"
 		}
 	}
@@ -143,8 +143,9 @@ func (a *account) pace() (wait time.Duration, why string) {
 }
 
 // halfOpen tries the gateway with a call that moves nothing. One goroutine at a
-// time gets to: the breaker turns the others away.
-func (a *account) halfOpen(ctx context.Context) error {
+// time gets to: the breaker turns the others away. If it answers again, and
+// wake says so, its open rows are due at once.
+func (a *account) halfOpen(ctx context.Context, wake bool) error {
 	done, err := a.breaker.Allow()
 	if err != nil {
 		return err
@@ -155,6 +156,9 @@ func (a *account) halfOpen(ctx context.Context) error {
 		return err
 	}
 	a.log.InfoContext(ctx, "gateway answers again", "gateway", a.slug)
+	if !wake {
+		return nil
+	}
 	return a.store.WakeGateway(ctx, a.slug)
 }
 
@@ -185,12 +189,17 @@ func (a *account) call(ctx context.Context, r gateway.Request) models.Evidence {
 // lookUp asks what became of it. Where the breaker is open, or the account's
 // pace does not allow it, nothing is asked, and nothing is known.
 func (a *account) lookUp(ctx context.Context, r gateway.Request, until time.Time) models.Evidence {
+	return a.ask(ctx, r, until, true)
+}
+
+// ask is lookUp that leaves the ledger alone unless it may wake the account's rows.
+func (a *account) ask(ctx context.Context, r gateway.Request, until time.Time, wake bool) models.Evidence {
 	if !a.await(ctx, until) {
 		return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNotSent, Message: "the account has as many calls under way as it may"}
 	}
 	defer func() { <-a.slots }()
 	if a.breaker.State() == gobreaker.StateHalfOpen {
-		if err := a.halfOpen(ctx); err != nil {
+		if err := a.halfOpen(ctx, wake); err != nil {
 			return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNotSent, Message: "the gateway does not answer: its circuit breaker is half open"}
 		}
 	}

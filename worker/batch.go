@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ func (r *Runner) RunBatch(ctx context.Context, ids []string) error {
 	if err != nil {
 		return fmt.Errorf("claim a batch of %d captures: %w", len(ids), err)
 	}
-	failed := r.workAll(ctx, claims)
+	failed := r.workAll(ctx, inOrder(claims, ids))
 	// Whatever was not claimed is done, or not due, or someone else's; a task of
 	// its own finds out.
 	if left := without(ids, claims); len(left) > 0 {
@@ -65,6 +66,17 @@ func (r *Runner) workAll(ctx context.Context, claims []store.Claim) error {
 	}
 	crowd.Wait()
 	return errors.Join(errs...)
+}
+
+// inOrder sorts claims as their task names them, the nearest end first: where
+// the account lets few calls through at once, these go before the others.
+func inOrder(claims []store.Claim, ids []string) []store.Claim {
+	at := make(map[string]int, len(ids))
+	for i, id := range ids {
+		at[id] = i
+	}
+	slices.SortFunc(claims, func(a, b store.Claim) int { return at[a.ID] - at[b.ID] })
+	return claims
 }
 
 // without lists those of ids that no claim was made for.

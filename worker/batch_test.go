@@ -222,7 +222,7 @@ func TestBatchOfAllSorts(t *testing.T) {
 		if s.name != "waits for a person" {
 			continue
 		}
-		if err := w.store.Retry(t.Context(), w.reread(t, bought[i]), "person", "looks well"); err != nil {
+		if err := w.store.Retry(t.Context(), nil, w.reread(t, bought[i]), "person", "looks well"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -118,7 +118,9 @@ func (c crash) name(kind models.Kind) string {
 }
 
 // TestCrashTable kills worker processes with SIGKILL wherever an operation can
-// be, has a second worker recover, and asks the gateway's own book.
+// be, has a second worker recover, and asks the gateway's own book. Refunds and
+// voids, which share the captures' code path, take turns unless -prove has them
+// all die everywhere.
 func TestCrashTable(t *testing.T) {
 	t.Parallel()
 	places := newPlaces(t, 12)
@@ -133,9 +135,9 @@ func TestCrashTable(t *testing.T) {
 				c.run(t, kind, places.world(t), table)
 			})
 		}
-		for _, c := range lost {
-			for _, kind := range models.Kinds {
-				if kind != models.Capture && c.captures {
+		for i, c := range lost {
+			for k, kind := range models.Kinds {
+				if kind != models.Capture && (c.captures || !*prove && i%2 != k-1) {
 					continue
 				}
 				run(kind, c)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -28,50 +27,29 @@ func (r *Runner) Forward(ctx context.Context, mode models.Mode, kind models.Kind
 	if !op.State.Live() {
 		return r.forwardEnded(ctx, op, actor, reason)
 	}
-	if op.State != models.Capturing {
-		err := r.store.Hint(ctx, nil, op, actor, "forward by hand: "+reason)
-		if errors.Is(err, store.ErrStale) {
-			return models.Decision{}, changed(kind)
-		}
-		if err != nil {
-			return models.Decision{}, err
-		}
-	}
-	claims, err := r.store.ClaimAll(ctx, kind, []string{id}, actor)
+	c, err := r.claimToLook(ctx, op, actor, "forward by hand: "+reason)
 	if err != nil {
 		return models.Decision{}, err
 	}
-	if len(claims) == 0 {
+	if c == nil {
 		return models.Decision{}, changed(kind)
 	}
-	return r.forwardOpen(ctx, claims[0], actor)
+	ev, d, err := r.lookOnly(ctx, *c, actor, 0)
+	if err != nil {
+		return d, err
+	}
+	return d, forwardRefusal(c.Kind, ev, d)
 }
 
 func changed(kind models.Kind) error {
 	return &store.Refusal{Rule: "operation_under_way", Field: "_forward", Busy: true, Detail: fmt.Sprintf("the %s is being worked on right now; ask again in a minute", kind)}
 }
 
-func (r *Runner) forwardOpen(ctx context.Context, c store.Claim, actor string) (models.Decision, error) {
-	a, ok := r.accounts[c.Account]
-	if !ok {
-		_ = r.release(ctx, c, "no adapter is configured for "+c.Account, 0)
-		return models.Decision{}, noAdapter(c.Account)
-	}
-	ev, d := r.look(ctx, a, c)
-	if d.Send { // an operator's look never sends: the row's own task does
-		d = models.Decision{Event: models.NotSent, Verdict: models.Retry, Replayed: c.Replayed, Rule: d.Rule}
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.tempo.RecordTimeout())
-	defer cancel()
-	if err := r.ledger.Record(ctx, store.Outcome{Claim: c, Evidence: ev, Decision: d, Worker: actor, LogVerdict: true}); err != nil {
-		return d, err
-	}
-	return d, forwardRefusal(c.Kind, ev, d)
-}
-
 // forwardRefusal explains a look that did not prove success.
 func forwardRefusal(kind models.Kind, ev models.Evidence, d models.Decision) error {
 	switch {
+	case ev.Outcome == models.OutcomeTakenBack && (d.Event != models.Confirmed || d.Then != ""):
+		return &store.Refusal{Rule: "taken_back_at_gateway", Field: "_forward", Detail: fmt.Sprintf("the gateway had the %s and took money of it back (%s): it is no success", kind, ev.Message)}
 	case d.Event == models.Confirmed:
 		return nil
 	case d.Verdict == models.AmountConflict || d.Verdict == models.Duplicate:
@@ -105,17 +83,14 @@ func (r *Runner) forwardEnded(ctx context.Context, op models.Operation, actor, r
 	if facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors); ev.Outcome == models.OutcomeNone && !facts.NoneConclusive {
 		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Event: models.Lost, Wait: facts.NoneSettlesIn, Rule: "not there yet; a call may still land"})
 	}
-	if ev.Outcome != models.OutcomeConfirmed {
+	if ev.Outcome != models.OutcomeConfirmed && ev.Outcome != models.OutcomeTakenBack {
 		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Rule: "it is " + string(op.State) + " here, and " + ev.Outcome.String() + " there"})
 	}
 	d, err := r.store.Observe(ctx, store.Observation{Kind: op.Kind, ID: op.ID, Evidence: ev, Actor: actor, Reason: "forward by hand: " + reason})
 	if err != nil {
 		return d, err
 	}
-	if d.Event != models.Confirmed {
-		return d, forwardRefusal(op.Kind, ev, d)
-	}
-	return d, nil
+	return d, forwardRefusal(op.Kind, ev, d)
 }
 
 // describe makes the claim that op would be taken under, without taking it.
@@ -131,15 +106,18 @@ func (r *Runner) describe(ctx context.Context, op models.Operation) (store.Claim
 	asked := map[models.Kind]int{models.Capture: hold.CaptureSequence, models.Refund: hold.RefundSequence, models.Void: hold.VoidSequence}[op.Kind]
 	c := store.Claim{
 		Operation: op, Account: g.Slug, Hold: hold.GatewayTransactionID, HoldCents: hold.AmountCents, HoldConfirmedCents: hold.ConfirmedCents,
-		HoldBefore: hold.CaptureBefore, HoldClosed: hold.ClosedAt != nil, MultiCapture: hold.MultiCapture, Asked: asked,
-		MaySend: op.NeedsAttention == "", Now: time.Now(),
+		HoldBefore: hold.CaptureBefore, HoldEstimate: hold.EstimatedBefore, HoldClosed: hold.ClosedAt != nil, MultiCapture: hold.MultiCapture, Asked: asked,
+		MaySend: op.NeedsAttention == "" && op.Cause != models.CauseAdopted, NoneSince: g.LookFirstSince, Now: time.Now(),
 	}
 	if op.CaptureID != nil {
 		capture, err := r.store.Operation(ctx, op.Mode, models.Capture, *op.CaptureID)
 		if err != nil {
 			return store.Claim{}, err
 		}
-		c.Capture = capture.GatewayTransactionID
+		c.Capture, c.CaptureGone = capture.GatewayTransactionID, capture.State == models.Reversed || capture.State == models.Reset
+		if capture.ConfirmedCents != nil {
+			c.CaptureCents = *capture.ConfirmedCents
+		}
 	}
 	return c, nil
 }
@@ -161,7 +139,7 @@ func (r *Runner) Inspect(ctx context.Context, mode models.Mode, kind models.Kind
 	}
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
-	ev := a.lookUp(call, request(c), time.Now().Add(patience))
+	ev := a.ask(call, request(c), time.Now().Add(patience), false)
 	facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors)
 	facts.Fenced = op.State.Live()
 	if facts.Fenced {

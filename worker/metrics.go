@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -18,6 +19,7 @@ type Metrics struct {
 	moves     *prometheus.CounterVec
 	verdicts  *prometheus.CounterVec
 	lastSweep prometheus.Gauge
+	listings  *prometheus.CounterVec
 }
 
 // NewMetrics registers them.
@@ -30,6 +32,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		verdicts: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "capstan_verdicts_total", Help: "Verdicts of claims, webhooks and sweeps, by verdict.",
 		}, []string{"verdict"}),
+		listings: newListingFindings(f),
 		lastSweep: f.NewGauge(prometheus.GaugeOpts{
 			Name: "capstan_sweep_last_success_timestamp_seconds", Help: "When this process last finished a sweep.",
 		}),
@@ -80,6 +83,7 @@ type Collector struct {
 	inspector *asynq.Inspector
 
 	open, oldest, flagged, unpublished, inbox, queued, latency *prometheus.Desc
+	valueAtRisk, holdsAtRisk                                   *prometheus.Desc
 }
 
 // NewCollector returns a collector over the ledger and Asynq's queues.
@@ -93,6 +97,8 @@ func NewCollector(s *store.Store, i *asynq.Inspector) *Collector {
 		oldest:      desc("capstan_oldest_open_seconds", "Age of the oldest operation without an outcome.", "kind"),
 		flagged:     desc("capstan_flagged_operations", "Open operations that wait for a person.", "kind"),
 		unpublished: desc("capstan_unpublished", "Open operations that Redis was not told of."),
+		valueAtRisk: desc("capstan_value_at_risk_cents", "What is lost when the holds that end soon are not captured, in minor units; what ends within 24h counts within 48h, too.", "currency", "within"),
+		holdsAtRisk: desc("capstan_holds_at_risk", "Holds that end soon and are not captured; what ends within 24h counts within 48h, too.", "within"),
 		inbox:       desc("capstan_inbox_pending", "Webhooks that arrived and are not applied yet."),
 		queued:      desc("asynq_queue_size", "Tasks in Asynq, by queue and state.", "queue", "state"),
 		latency:     desc("asynq_queue_latency_seconds", "Age of the oldest pending task.", "queue"),
@@ -101,7 +107,7 @@ func NewCollector(s *store.Store, i *asynq.Inspector) *Collector {
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.open, c.oldest, c.flagged, c.unpublished, c.inbox, c.queued, c.latency} {
+	for _, d := range []*prometheus.Desc{c.open, c.oldest, c.flagged, c.unpublished, c.inbox, c.queued, c.latency, c.valueAtRisk, c.holdsAtRisk} {
 		ch <- d
 	}
 }
@@ -117,6 +123,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if gauges, inbox, err := c.store.Gauges(ctx); err == nil {
 		c.collectOpen(ch, gauges)
 		ch <- prometheus.MustNewConstMetric(c.inbox, prometheus.GaugeValue, float64(inbox))
+	}
+	if risks, err := c.store.ValueAtRisk(ctx); err == nil {
+		c.collectRisks(ch, risks)
 	}
 	queues, err := c.inspector.Queues()
 	if err != nil {
@@ -141,6 +150,19 @@ func (c *Collector) collectOpen(ch chan<- prometheus.Metric, gauges []store.Gaug
 		ch <- prometheus.MustNewConstMetric(c.flagged, prometheus.GaugeValue, float64(g.Flagged), string(kind))
 	}
 	ch <- prometheus.MustNewConstMetric(c.unpublished, prometheus.GaugeValue, float64(unpublished))
+}
+
+// collectRisks tells what ends soon. Currencies without any are left out.
+func (c *Collector) collectRisks(ch chan<- prometheus.Metric, risks []store.AtRisk) {
+	holds := map[string]int64{"48h": 0, "24h": 0}
+	for _, r := range risks {
+		within := strconv.Itoa(r.Hours) + "h"
+		holds[within] += r.Holds
+		ch <- prometheus.MustNewConstMetric(c.valueAtRisk, prometheus.GaugeValue, float64(r.Cents), r.CurrencyCode, within)
+	}
+	for within, n := range holds {
+		ch <- prometheus.MustNewConstMetric(c.holdsAtRisk, prometheus.GaugeValue, float64(n), within)
+	}
 }
 
 func (c *Collector) collectQueue(ch chan<- prometheus.Metric, name string) {

@@ -47,6 +47,9 @@ type Runner struct {
 	name      string
 	log       *slog.Logger
 	at        func(Step)
+	listing   store.ListingSpan
+	// skipUnknown: lines about holds that we never had are only counted.
+	skipUnknown bool
 }
 
 // RunnerConfig is what a Runner needs.
@@ -62,6 +65,11 @@ type RunnerConfig struct {
 	CallsAtOnce int
 	// InFlight bounds the captures that batches have claimed and not finished; 0 means 4096.
 	InFlight int
+	// Listing replaces which time a comparison with a gateway's list covers.
+	Listing *store.ListingSpan
+	// SkipUnknownHolds: what a gateway's list tells about holds that we never had is
+	// only counted, for accounts that others use, too.
+	SkipUnknownHolds bool
 	// AtStep, if set, is called at each step of each operation. Fault tests end
 	// the process there.
 	AtStep func(Step)
@@ -81,6 +89,10 @@ func NewRunner(c RunnerConfig) *Runner {
 	}
 	if r.at == nil {
 		r.at = func(Step) {}
+	}
+	r.listing, r.skipUnknown = listingSpan(r.tempo), c.SkipUnknownHolds
+	if c.Listing != nil {
+		r.listing = *c.Listing
 	}
 	for slug, g := range c.Accounts {
 		r.accounts[slug] = newAccount(slug, g, c)
@@ -262,5 +274,7 @@ func request(c store.Claim) gateway.Request {
 	return gateway.Request{
 		Kind: c.Kind, Reference: c.GatewayReference, Key: c.IdempotencyKey(), AmountCents: c.AmountCents, CurrencyCode: c.CurrencyCode,
 		Hold: c.Hold, Capture: c.Capture, Final: !c.MultiCapture, OnlyOne: c.Asked == 1, HoldCents: c.HoldCents,
+		// A cancel returns the balance; all of it, when nothing was refunded before.
+		Whole: c.Kind == models.Refund && c.Cause == models.CauseCancel && c.AmountCents == c.CaptureCents,
 	}
 }

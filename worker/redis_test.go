@@ -197,7 +197,7 @@ func restore(t *testing.T, r redis.UniversalClient, old map[string]string) {
 		t.Fatal(err)
 	}
 	for k, v := range old {
-		if err := r.Restore(t.Context(), k, 0, v).Err(); err != nil {
+		if err := r.RestoreReplace(t.Context(), k, 0, v).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

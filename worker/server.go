@@ -29,6 +29,15 @@ type Config struct {
 	Servers int
 	// SweepEvery is the pause between scheduled reconciliations.
 	SweepEvery time.Duration
+	// ListingEvery is the pause between comparisons with the gateways' own lists; 0
+	// leaves them out.
+	ListingEvery time.Duration
+	// AuditEvery is the pause between audits of what is open and recent; 0 leaves
+	// them out.
+	AuditEvery time.Duration
+	// AuditAt is when the whole ledger is audited and the days before anchored,
+	// counted from midnight UTC; nil leaves it out.
+	AuditAt *time.Duration
 	// CancelAfter is how long an open order's changed total must stand.
 	CancelAfter time.Duration
 	// PollEvery is how often an idle server asks Redis for work while nothing can
@@ -48,7 +57,12 @@ type Server struct {
 	clients []redis.UniversalClient
 	queue   *asynq.Client
 	stop    context.CancelFunc
-	running sync.WaitGroup
+	// stopping is closed when Shutdown begins.
+	stopping <-chan struct{}
+	running  sync.WaitGroup
+	hidden   sync.Once // it was said that a restore cannot be noticed
+	// anchored is the night whose days this worker knows to be anchored.
+	anchored time.Time
 }
 
 // NewServer returns a Server that is not started.
@@ -61,7 +75,11 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := CheckRedis(ctx, s.c.Redis); err != nil {
 		return err
 	}
+	if err := s.noticeRestore(ctx); err != nil {
+		return err
+	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.stopping = ctx.Done()
 	s.running.Go(func() { s.bell.listen(ctx) })
 	for _, concurrency := range shares(s.c.Concurrency, s.c.Servers) {
 		server := s.newAsynq(concurrency)
@@ -71,7 +89,9 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 		s.servers = append(s.servers, server)
 	}
-	s.running.Go(func() { s.schedule(ctx) })
+	s.c.Metrics.lists(s.c.Runner.accounts)
+	s.schedule(ctx)
+	s.audits(ctx)
 	s.running.Go(func() { s.tellRooms(ctx) })
 	return nil
 }
@@ -142,12 +162,14 @@ func (s *Server) Shutdown() {
 // handle runs one task of any type. What cannot be understood goes to the
 // archive with the reason, where it harms nothing.
 func (s *Server) handle(ctx context.Context, t *asynq.Task) error {
+	if len(t.Payload()) == 0 {
+		if p, ok := s.periodicOf(t.Type()); ok {
+			return s.runPeriodic(ctx, p)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.c.Runner.tempo.TaskTimeout())
 	defer cancel()
-	switch t.Type() {
-	case tasks.ReconcileSweep:
-		return s.sweep(ctx)
-	case tasks.CapturesRun:
+	if t.Type() == tasks.CapturesRun {
 		b, err := tasks.ParseBatch(t.Payload())
 		if err != nil {
 			return fmt.Errorf("%w: %w", err, asynq.SkipRetry)

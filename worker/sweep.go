@@ -3,15 +3,16 @@ package worker
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/capstan-pay/capstan/store"
-	"github.com/capstan-pay/capstan/tasks"
 )
 
 // sweep is the handler of one scheduled reconciliation.
 func (s *Server) sweep(ctx context.Context) error {
 	s.resume(ctx)
+	if err := s.noticeRestore(ctx); err != nil {
+		s.c.Log.WarnContext(ctx, "whether the database was restored could not be seen", "error", err)
+	}
 	report, err := s.c.Runner.store.RunSweep(ctx, store.Sweep{
 		Owner: s.c.Runner.name, Source: "schedule", CancelAfter: s.c.CancelAfter,
 	})
@@ -50,36 +51,5 @@ func (s *Server) resume(ctx context.Context) {
 			continue
 		}
 		s.c.Log.InfoContext(ctx, "gateway resumed", "gateway", g.Slug)
-	}
-}
-
-// schedule enqueues a sweep in each slot of time until ctx ends. Every worker
-// does; the slot's name makes them one task, and a lease one sweep.
-func (s *Server) schedule(ctx context.Context) {
-	every(ctx, s.c.SweepEvery, func(ctx context.Context) {
-		slot := s.c.Now().Truncate(s.c.SweepEvery)
-		err := tasks.Enqueue(ctx, s.queue, tasks.Sweep(slot, s.c.Runner.tempo.TaskTimeout()))
-		s.bell.ring()
-		err = errors.Join(err, tasks.Announce(ctx, s.c.Redis))
-		if err != nil && ctx.Err() == nil {
-			s.c.Log.WarnContext(ctx, "sweep could not be enqueued; the next slot tries again", "error", err)
-		}
-	})
-}
-
-// every runs fn at once and then at each interval until ctx ends.
-func every(ctx context.Context, interval time.Duration, fn func(context.Context)) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		fn(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if ctx.Err() != nil { // both at once: select takes either
-				return
-			}
-		}
 	}
 }

@@ -25,12 +25,26 @@ type Account struct {
 // records with proof that it succeeded there.
 type Forward func(ctx context.Context, mode models.Mode, kind models.Kind, id, actor, reason string) (models.Decision, error)
 
+// AdoptRefund is worker.Runner.AdoptRefund: it makes a row for a refund of a
+// capture that a line of the gateway's list tells of, and moves no money.
+type AdoptRefund func(ctx context.Context, mode models.Mode, captureID string, line models.Movement, actor, reason string) (models.Operation, error)
+
 // Config is what the dialect needs.
 type Config struct {
 	Store    *store.Store
 	Enqueuer *enqueuer.Enqueuer
 	Forward  Forward
-	Accounts []Account
+	// Settle comes before what depends on an outcome; nil leaves open ones to
+	// their schedule.
+	Settle      Settle
+	AdoptRefund AdoptRefund
+	// Inspect compares captures with the gateway's book; nil compares none.
+	Inspect Inspect
+	// Describe comes before a hold is registered; nil registers what is told.
+	Describe Describe
+	// Reauthorize renews holds; nil renews none.
+	Reauthorize Reauthorize
+	Accounts    []Account
 	// PublicURL is what links begin with: https://capstan.example. Empty takes
 	// the host of each request.
 	PublicURL string
@@ -44,6 +58,11 @@ type API struct {
 	store          *store.Store
 	enqueuer       *enqueuer.Enqueuer
 	forward        Forward
+	settle         Settle
+	inspect        Inspect
+	adoptRefund    AdoptRefund
+	describe       Describe
+	reauthorize    Reauthorize
 	accounts       []Account
 	publicURL      string
 	refuseCaptures bool
@@ -56,7 +75,8 @@ type API struct {
 // New returns the dialect.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, enqueuer: c.Enqueuer, forward: c.Forward, accounts: c.Accounts, publicURL: c.PublicURL,
+		store: c.Store, enqueuer: c.Enqueuer, accounts: c.Accounts, publicURL: c.PublicURL,
+		forward: c.Forward, settle: c.Settle, inspect: c.Inspect, adoptRefund: c.AdoptRefund, describe: c.Describe, reauthorize: c.Reauthorize,
 		refuseCaptures: c.RefuseCaptures, now: c.Now,
 	}
 	a.orderType, a.holdType, a.methodType = a.orderResource(), a.holdResource(), a.methodResource()
@@ -109,6 +129,9 @@ func (a *API) Dialect() api.Dialect {
 	}
 
 	read(a.verdictType, (*call).listVerdicts)
+	change(a.verdictType, api.ScopeOperate, (*call).changeVerdict)
+	add(http.MethodGet, "/api/report", api.ScopeRead, a.reading((*call).report))
+	add(http.MethodPost, "/api/discrepancies", api.ScopeOperate, a.reading((*call).discrepancies))
 	read(a.reconciliationType, (*call).listReconciliations)
 	return d
 }

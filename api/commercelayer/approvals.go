@@ -181,7 +181,7 @@ func beyond(entry map[string]any, at string) api.Invalid {
 	for _, name := range names {
 		problems = append(problems, &api.Problem{
 			Status: http.StatusUnprocessableEntity, Code: api.CodeValidation, Title: "Validation error",
-			Detail: cut(name) + " cannot be sent here; the orders are approved and nothing else", Pointer: at + "/attributes" + pointer([]string{name}),
+			Detail: cut(name) + " cannot be sent here; each entry is named by its type and id alone", Pointer: at + "/attributes" + pointer([]string{name}),
 			Meta: map[string]any{"error": "unknown_attribute"},
 		})
 	}

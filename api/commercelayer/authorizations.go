@@ -32,8 +32,15 @@ type holdAttributes struct {
 	VoidBalanceFloat        any     `json:"void_balance_float"`
 	FormattedVoidBalance    *string `json:"formatted_void_balance"`
 	CaptureBefore           *string `json:"capture_before"`
-	ClosedAt                *string `json:"closed_at"`
-	ClosedReason            *string `json:"closed_reason"`
+	// CaptureBeforeSource is gateway, client or estimate; what is estimated is
+	// warned of, and stops nothing.
+	CaptureBeforeSource *string  `json:"capture_before_source"`
+	Network             *string  `json:"network"`
+	Initiator           *string  `json:"initiator"`
+	RenewingSince       *string  `json:"renewing_since"`
+	NextActions         []string `json:"next_actions"`
+	ClosedAt            *string  `json:"closed_at"`
+	ClosedReason        *string  `json:"closed_reason"`
 	common
 }
 
@@ -52,7 +59,8 @@ func (c *call) hold(h models.Authorization, sourceType string) *resource {
 		CaptureAmountCents:   asked.cents, CaptureAmountFloat: asked.float(), FormattedCaptureAmount: asked.formatted(),
 		CaptureBalanceCents: left.cents, CaptureBalanceFloat: left.float(), FormattedCaptureBalance: left.formatted(),
 		VoidBalanceCents: voidable.cents, VoidBalanceFloat: voidable.float(), FormattedVoidBalance: voidable.formatted(),
-		CaptureBefore: momentOrNull(h.CaptureBefore), ClosedAt: momentOrNull(h.ClosedAt), ClosedReason: orNull(h.ClosedReason),
+		CaptureBefore: momentOrNull(h.Deadline()), CaptureBeforeSource: orNull(h.DeadlineSource()), Network: orNull(h.Network), Initiator: orNull(h.Initiator),
+		RenewingSince: momentOrNull(h.RenewingSince), NextActions: models.HoldActions(h, c.api.now()), ClosedAt: momentOrNull(h.ClosedAt), ClosedReason: orNull(h.ClosedReason),
 		common: commonOf(h.Labels, moment{h.CreatedAt}, moment{h.UpdatedAt}),
 	}, h)
 }
@@ -156,7 +164,8 @@ func (c *call) createHold() error {
 	in.require("amount_cents", "gateway_transaction_id")
 	hold := models.Authorization{
 		Mode: c.who.Mode, GatewayTransactionID: in.token("gateway_transaction_id"), CurrencyCode: in.currency("currency_code"),
-		CaptureBefore: in.moment("capture_before", c.api.now()),
+		CaptureBefore: in.moment("capture_before", c.api.now()), Network: in.word("network", networks...),
+		Initiator: in.word("initiator", models.ByCustomer, models.ByMerchant),
 	}
 	if amount := in.cents("amount_cents", 1); amount != nil {
 		hold.AmountCents = *amount
@@ -166,8 +175,12 @@ func (c *call) createHold() error {
 	if err := in.done(t.attributes); err != nil {
 		return err
 	}
-	if err := c.placeHold(&hold); err != nil {
+	account, err := c.placeHold(&hold)
+	if err != nil {
 		return missing(err, "/data/relationships/order")
+	}
+	if err := c.askedOf(in, account, &hold); err != nil {
+		return err
 	}
 	isNew := false
 	_, err = c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (p enqueuer.Published, err error) {
@@ -180,31 +193,30 @@ func (c *call) createHold() error {
 	return c.again(created(isNew), t, hold.ID, in.query)
 }
 
-// placeHold fills in what a hold has from its order: the account, and the
-// currency unless it was given.
-func (c *call) placeHold(h *models.Authorization) error {
+// placeHold fills in what a hold has from its order: the account, which it
+// returns, and the currency unless it was given.
+func (c *call) placeHold(h *models.Authorization) (account models.PaymentGateway, err error) {
 	order, err := c.api.store.Order(c.Context(), c.who.Mode, h.OrderID)
 	if err != nil {
-		return err
+		return account, err
 	}
 	method, err := c.api.store.PaymentMethod(c.Context(), c.who.Mode, order.PaymentMethodID)
 	if err != nil {
-		return err
+		return account, err
 	}
 	h.OrderID, h.PaymentGatewayID = order.ID, method.PaymentGatewayID
 	if h.CurrencyCode == "" {
 		h.CurrencyCode = order.CurrencyCode
 	}
-	gateway, err := c.api.store.GatewayByID(c.Context(), method.PaymentGatewayID)
-	if err != nil {
-		return err
+	if account, err = c.api.store.GatewayByID(c.Context(), method.PaymentGatewayID); err != nil {
+		return account, err
 	}
 	for _, a := range c.api.accounts {
-		if a.Slug == gateway.Slug {
+		if a.Slug == account.Slug {
 			h.MultiCapture = a.MultiCapture
 		}
 	}
-	return nil
+	return account, nil
 }
 
 func (c *call) changeHold() error {
@@ -214,17 +226,18 @@ func (c *call) changeHold() error {
 		return err
 	}
 	capture, amount := in.amountTrigger("_capture", "_capture_amount_cents")
-	void := in.trigger("_void")
+	void, renew := in.trigger("_void"), in.trigger("_reauthorize")
 	labels := in.labels()
-	in.only(map[string]bool{"_capture": capture, "_void": void})
+	in.only(map[string]bool{"_capture": capture, "_void": void, "_reauthorize": renew})
 	if err := in.done(t.attributes); err != nil {
 		return err
 	}
-	if _, err := c.api.store.Authorization(c.Context(), c.who.Mode, id); err != nil {
+	hold, err := c.api.store.Authorization(c.Context(), c.who.Mode, id)
+	if err != nil {
 		return err
 	}
 	if capture || void {
-		_, err = c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
+		_, err = c.settled(hold.OrderID, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 			if void {
 				return c.api.enqueuer.Void(ctx, tx, c.who.Mode, id, c.who.Actor())
 			}
@@ -232,6 +245,14 @@ func (c *call) changeHold() error {
 		})
 		if err != nil {
 			return in.refused(err, in.asked())
+		}
+	}
+	if renew {
+		if c.api.reauthorize == nil {
+			return in.refused(&store.Refusal{Rule: "reauthorize_unsupported", Field: "_reauthorize", Detail: "no hold can be renewed here"}, "/data")
+		}
+		if err := c.api.reauthorize(c.Context(), c.who.Mode, hold.ID, c.who.Actor()); err != nil {
+			return in.refused(err, "/data/attributes/_reauthorize")
 		}
 	}
 	if !labels.Empty() {

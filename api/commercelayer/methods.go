@@ -22,6 +22,8 @@ type methodAttributes struct {
 	CaptureDelaySeconds           int64   `json:"capture_delay_seconds"`
 	RequireCapture                bool    `json:"require_capture"`
 	LastChanceSeconds             *int64  `json:"last_chance_seconds"`
+	RefundDifference              bool    `json:"refund_difference"`
+	Reauthorize                   bool    `json:"reauthorize"`
 	common
 }
 
@@ -31,7 +33,7 @@ func (c *call) method(m models.PaymentMethod) *resource {
 		Name: m.Name, PaymentSourceType: m.PaymentSourceType, CurrencyCode: m.CurrencyCode, AutoCapture: m.AutoCapture,
 		AutoCaptureMaxAmountCents: limit.cents, AutoCaptureMaxAmountFloat: limit.float(), FormattedAutoCaptureMaxAmount: limit.formatted(),
 		CaptureTrigger: string(m.CaptureTrigger), CaptureDelaySeconds: m.CaptureDelaySeconds, RequireCapture: m.RequireCapture,
-		LastChanceSeconds: m.LastChanceSeconds, common: commonOf(m.Labels, moment{m.CreatedAt}, moment{m.UpdatedAt}),
+		LastChanceSeconds: m.LastChanceSeconds, RefundDifference: m.RefundDifference, Reauthorize: m.Reauthorize, common: commonOf(m.Labels, moment{m.CreatedAt}, moment{m.UpdatedAt}),
 	}, m)
 }
 
@@ -106,6 +108,12 @@ func (in *input) policy(m *models.PaymentMethod) {
 	}
 	if seconds, there := in.wholeOrNull("last_chance_seconds", 1, 1<<40); there {
 		m.LastChanceSeconds = seconds
+	}
+	if on := in.flag("refund_difference"); on != nil {
+		m.RefundDifference = *on
+	}
+	if on := in.flag("reauthorize"); on != nil {
+		m.Reauthorize = *on
 	}
 }
 

@@ -30,13 +30,15 @@ type transactionAttributes struct {
 // ownAttributes are Capstan's: what Commerce Layer does not say about a
 // transaction, and an operator needs.
 type ownAttributes struct {
-	State                string  `json:"state"`
-	Cause                string  `json:"cause"`
-	NeedsAttention       *string `json:"needs_attention"`
-	ConfirmedAmountCents *int64  `json:"confirmed_amount_cents"`
-	GatewayReference     string  `json:"gateway_reference"`
-	NextAttemptAt        *string `json:"next_attempt_at"`
-	FinishedAt           *string `json:"finished_at"`
+	State          string  `json:"state"`
+	Cause          string  `json:"cause"`
+	NeedsAttention *string `json:"needs_attention"`
+	// NextActions are what a person can do about it.
+	NextActions          []string `json:"next_actions"`
+	ConfirmedAmountCents *int64   `json:"confirmed_amount_cents"`
+	GatewayReference     string   `json:"gateway_reference"`
+	NextAttemptAt        *string  `json:"next_attempt_at"`
+	FinishedAt           *string  `json:"finished_at"`
 }
 
 type operationAttributes struct {
@@ -78,7 +80,7 @@ func (c *call) operation(op models.Operation, sourceType string) *resource {
 	}
 	own := ownAttributes{
 		State: string(op.State), Cause: string(op.Cause), NeedsAttention: orNull(op.NeedsAttention), ConfirmedAmountCents: op.ConfirmedCents,
-		GatewayReference: op.GatewayReference, FinishedAt: momentOrNull(op.FinishedAt),
+		GatewayReference: op.GatewayReference, FinishedAt: momentOrNull(op.FinishedAt), NextActions: append([]string{}, models.NextActions(op)...),
 	}
 	if op.State.Live() {
 		own.NextAttemptAt = momentOrNull(op.NextAt)
@@ -239,7 +241,7 @@ func (c *call) createCapture() error {
 			break
 		}
 	}
-	p, err := c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
+	p, err := c.settled(order.ID, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		return c.api.enqueuer.Capture(ctx, tx, c.who.Mode, hold.ID, 0, c.who.Actor(), labels)
 	})
 	if err != nil {

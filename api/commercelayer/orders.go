@@ -26,6 +26,10 @@ type orderAttributes struct {
 	RefundedAmountCents     *int64  `json:"refunded_amount_cents"`
 	RefundedAmountFloat     any     `json:"refunded_amount_float"`
 	FormattedRefundedAmount *string `json:"formatted_refunded_amount"`
+	// What the captures stand above the total, less what was refunded.
+	OverpaidAmountCents     *int64  `json:"overpaid_amount_cents"`
+	OverpaidAmountFloat     any     `json:"overpaid_amount_float"`
+	FormattedOverpaidAmount *string `json:"formatted_overpaid_amount"`
 	CaptureAt               *string `json:"capture_at"`
 	ApprovedAt              *string `json:"approved_at"`
 	CancelledAt             *string `json:"cancelled_at"`
@@ -36,12 +40,14 @@ type orderAttributes struct {
 
 func (c *call) order(o models.Order) *resource {
 	total, captured, refunded := of(o.TotalAmountCents, o.CurrencyCode), of(o.CapturedCents, o.CurrencyCode), of(o.RefundedCents, o.CurrencyCode)
+	overpaid := of(o.Overpaid(), o.CurrencyCode)
 	return c.render(c.api.orderType, o.ID, orderAttributes{
 		Number: strconv.FormatInt(o.Number, 10), Status: string(o.Status), PaymentStatus: string(o.PaymentStatus),
 		FulfillmentStatus: string(o.FulfillmentStatus), CurrencyCode: o.CurrencyCode,
 		TotalAmountCents: total.cents, TotalAmountFloat: total.float(), FormattedTotalAmount: total.formatted(),
 		CapturedAmountCents: captured.cents, CapturedAmountFloat: captured.float(), FormattedCapturedAmount: captured.formatted(),
 		RefundedAmountCents: refunded.cents, RefundedAmountFloat: refunded.float(), FormattedRefundedAmount: refunded.formatted(),
+		OverpaidAmountCents: overpaid.cents, OverpaidAmountFloat: overpaid.float(), FormattedOverpaidAmount: overpaid.formatted(),
 		CaptureAt: momentOrNull(o.CaptureAt), ApprovedAt: momentOrNull(o.ApprovedAt), CancelledAt: momentOrNull(o.CancelledAt),
 		CancelRequestedAt: momentOrNull(o.CancelRequestedAt), TotalChangedAt: momentOrNull(o.TotalChangedAt),
 		common: commonOf(o.Labels, moment{o.CreatedAt}, moment{o.UpdatedAt}),
@@ -179,7 +185,11 @@ func (c *call) changeOrder() error {
 	if change.onlyApproves() {
 		return c.approveOrder(in, id)
 	}
-	_, err = c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
+	do := c.settled
+	if !change.cancel && !change.fulfill && change.total == nil {
+		do = c.unsettled // labels depend on no outcome
+	}
+	_, err = do(id, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		return c.applyToOrder(ctx, tx, id, change)
 	})
 	if err != nil {

@@ -65,6 +65,8 @@ type document struct {
 type listMeta struct {
 	RecordCount int `json:"record_count"`
 	PageCount   int `json:"page_count"`
+	// Estimate: there are at least so many.
+	Estimate bool `json:"record_count_is_estimate,omitempty"`
 }
 
 // call is one request on its way to an answer.

@@ -86,11 +86,11 @@ func (c *call) trigger(op models.Operation, change operationChange) error {
 	case change.retry:
 		return c.retry(op, change.reason)
 	case change.acknowledge:
-		return c.api.store.Acknowledge(c.Context(), op, c.who.Actor(), change.reason)
+		return c.api.store.Acknowledge(c.Context(), nil, op, c.who.Actor(), change.reason)
 	case !change.cancel && !change.refund:
 		return nil
 	}
-	_, err := c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
+	_, err := c.settled(op.OrderID, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		if change.cancel {
 			return c.api.enqueuer.CancelCapture(ctx, tx, c.who.Mode, op.ID, c.who.Actor())
 		}
@@ -104,7 +104,7 @@ func (c *call) trigger(op models.Operation, change operationChange) error {
 // have is asked for anew, as an operation of its own.
 func (c *call) retry(op models.Operation, reason string) error {
 	if op.State.Live() {
-		return c.api.store.Retry(c.Context(), op, c.who.Actor(), reason)
+		return c.api.store.Retry(c.Context(), nil, op, c.who.Actor(), reason)
 	}
 	if op.State != models.Failed {
 		return &store.Refusal{Rule: "not_retryable", Field: "_retry", Detail: fmt.Sprintf("the %s is %s; only an open or a failed one is tried again", op.Kind, op.State)}

@@ -274,16 +274,19 @@ func (in *input) relation(name, typ string, required bool) string {
 }
 
 // reason reads meta.reason: why a person does what they do.
-func (in *input) reason() string {
-	s, _ := in.meta["reason"].(string)
+func (in *input) reason() string { return in.said("reason", 500) }
+
+// said reads text of meta, cut to most characters. What is no text is empty.
+func (in *input) said(name string, most int) string {
+	s, _ := in.meta[name].(string)
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, s)
-	if utf8.RuneCountInString(s) > 500 {
-		s = string([]rune(s)[:500])
+	if utf8.RuneCountInString(s) > most {
+		s = string([]rune(s)[:most])
 	}
-	return s
+	return strings.TrimSpace(s)
 }

@@ -82,6 +82,11 @@ func (w *Webhooks) cancel(ctx context.Context, d orderDocument) (end, error) {
 	if order.Closing() {
 		return ended(inSync, "the order %s is cancelled or about to be", d.order.ID), nil
 	}
+	if w.askFirst != nil { // what may have been captured, before the cancel is decided
+		if err := w.askFirst(ctx, w.cl.Mode, order.ID, actor); err != nil {
+			return end{}, err
+		}
+	}
 	p, err := w.enqueuer.Do(ctx, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		cancelled, err := w.enqueuer.Cancel(ctx, tx, w.cl.Mode, order.ID, actor)
 		return enqueuer.Published{Order: cancelled}, err

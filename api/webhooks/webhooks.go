@@ -46,9 +46,12 @@ type Config struct {
 	Enqueuer      *enqueuer.Enqueuer
 	Sources       []Source
 	CommerceLayer CommerceLayer
-	Now           func() time.Time
-	Log           *slog.Logger
-	Registerer    prometheus.Registerer
+	// Settle is worker.Runner.Settle: it asks the gateway about an order's open
+	// outcomes before the order is cancelled. Nil leaves them to their schedule.
+	Settle     func(ctx context.Context, mode models.Mode, orderID, actor string) error
+	Now        func() time.Time
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Webhooks receives and applies. It is safe for concurrent use.
@@ -57,6 +60,7 @@ type Webhooks struct {
 	enqueuer *enqueuer.Enqueuer
 	sources  map[string]Source
 	cl       CommerceLayer
+	askFirst func(ctx context.Context, mode models.Mode, orderID, actor string) error
 	tempo    models.Tempo
 	now      func() time.Time
 	log      *slog.Logger
@@ -75,7 +79,7 @@ func New(c Config) (*Webhooks, error) {
 		return nil, fmt.Errorf("register the metrics of webhooks: %w", err)
 	}
 	w := &Webhooks{
-		store: c.Store, enqueuer: c.Enqueuer, sources: map[string]Source{}, cl: c.CommerceLayer, tempo: c.Store.Tempo(),
+		store: c.Store, enqueuer: c.Enqueuer, sources: map[string]Source{}, cl: c.CommerceLayer, askFirst: c.Settle, tempo: c.Store.Tempo(),
 		now: c.Now, log: c.Log, metrics: m, wake: make(chan struct{}, 1),
 	}
 	for _, s := range c.Sources {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"os"
 	"syscall"
 	"testing"
@@ -12,15 +13,22 @@ import (
 	"github.com/capstan-pay/capstan/cmd/capstan/bench"
 )
 
-// TestBench runs each of the product's own cases, small, as the command line
-// does. Every row of each is verified and its ledger audited; how fast they are
-// is not asked.
+// prove runs the large tests at their full size: minutes instead of seconds.
+var prove = flag.Bool("prove", false, "run the large tests at their full size")
+
+// TestBench runs the product's own cases, small, as the command line does; with
+// -prove all of them. Every row of each is verified and its ledger audited; how
+// fast they are is not asked.
 func TestBench(t *testing.T) {
 	t.Parallel()
+	cases, measured := "capstan,capstan-10%,latency,idle,memory", 2
+	if *prove {
+		cases, measured = "capstan,capstan-single,ceiling,capstan-10%,sandbox,capstan-large,sweep,sweep-large,latency,idle,memory", 8
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := program(ctx, t, nil, "bench", "--json", "--captures", "200", "--reps", "1", "--samples", "10", "--quiet", "1s", "--memory", "300", "--ledger", "200",
-		"--data", t.TempDir(), "--cases", "capstan,capstan-single,ceiling,capstan-10%,sandbox,capstan-large,sweep,sweep-large,latency,idle,memory")
+		"--data", t.TempDir(), "--cases", cases)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
@@ -30,7 +38,7 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		t.Fatalf("%v:\n%s", err, out.String())
 	}
-	if len(result.Cases) != 8 || result.Latency == nil || result.Latency.P50 <= 0 || result.Latency.UnitP50 <= 0 || result.Idle == nil || len(result.Memory) != 10 {
+	if len(result.Cases) != measured || result.Latency == nil || result.Latency.P50 <= 0 || result.Latency.UnitP50 <= 0 || result.Idle == nil || len(result.Memory) != 10 {
 		t.Errorf("not everything was measured:\n%s", out.String())
 	}
 }

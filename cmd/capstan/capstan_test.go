@@ -121,6 +121,7 @@ func TestCommands(t *testing.T) {
 		status, err := s.paymentStatus(t.Context(), o)
 		return err == nil && status == string(models.PartiallyRefunded)
 	})
+	p.showsReport(t, remote, captures[0].ID)
 	for _, args := range [][]string{{"reconcile", "--dry-run"}, {"reconcile", "--once"}, {"doctor"}, {"audit", "--json"}, {"migrate"}, {"health", "http://" + p.apis[0] + "/healthz"}} {
 		if out, status := capstan(t, p.env, args...); status != 0 {
 			t.Errorf("%v: status %d\n%s", args, status, out)
@@ -173,6 +174,10 @@ func TestAdminListener(t *testing.T) {
 			t.Errorf("GET %s: %d, want %d with %q", tt.path, status, tt.status, tt.has)
 		}
 	}
+	eventually(t, "a worker audits by itself", func() bool {
+		_, body := get("/metrics", bearer)
+		return strings.Contains(body, `capstan_audit_last_success_timestamp_seconds{scope="recent"}`)
+	})
 }
 
 // TestRefusesToStart: what is missing or contradicts itself is told, all at once.

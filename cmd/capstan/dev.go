@@ -17,6 +17,7 @@ import (
 	"github.com/capstan-pay/capstan/config"
 	"github.com/capstan-pay/capstan/devstack"
 	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/gateway/paypal"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
@@ -63,14 +64,40 @@ func startEnvironment(ctx context.Context, c config.Dev, log *slog.Logger) (_ *e
 	if settings.StripeKey == "" {
 		settings.StripeKey, settings.StripeURL = "sk_test_sandbox", e.sandboxURL
 	}
+	hooks := []sandbox.Endpoint{{URL: "/webhooks/" + stripeAccount, Secret: webhookSecret, OldSecret: "whsec_replaced"}}
+	var certs *paypal.Certificates
+	if settings.PayPalClientID == "" {
+		if certs, err = e.sandboxPayPal(&settings.Gateways, webhookSecret); err != nil {
+			return e, err
+		}
+		hooks = append(hooks, sandbox.Endpoint{URL: "/webhooks/" + paypalAccount, Secret: webhookSecret, OldSecret: "replaced", Wire: paypal.Provider})
+	}
 	if e.system, err = open(ctx, settings, log); err != nil {
 		return e, err
 	}
+	e.system.paypalCerts = certs
 	if err := e.system.start(ctx, roles{api: true, worker: true, relay: true}); err != nil {
 		return e, err
 	}
-	e.sandbox.SetWebhooks([]sandbox.Endpoint{{URL: e.url("api") + "/webhooks/" + stripeAccount, Secret: webhookSecret, OldSecret: "whsec_replaced"}})
+	for i := range hooks {
+		hooks[i].URL = e.url("api") + hooks[i].URL
+	}
+	e.sandbox.SetWebhooks(hooks)
 	return e, nil
+}
+
+// sandboxPayPal lets the sandbox stand for PayPal: its wire, a webhook whose id
+// is the given secret, and the certificate that it signs with.
+func (e *environment) sandboxPayPal(c *config.Gateways, webhook gateway.Secret) (*paypal.Certificates, error) {
+	c.PayPalClientID, c.PayPalSecret, c.PayPalURL = "sandbox", "sandbox", e.sandboxURL+"/paypal"
+	c.PayPalWebhookIDs = []string{webhook.Reveal()}
+	roots, err := e.sandbox.PayPalRoots()
+	if err != nil {
+		return nil, err
+	}
+	return paypal.NewCertificates(paypal.CertificatesConfig{Roots: roots, Fetch: func(context.Context, string) ([]byte, error) {
+		return e.sandbox.PayPalCertificate()
+	}}), nil
 }
 
 func migrateAt(ctx context.Context, url string) error {
@@ -145,7 +172,7 @@ Capstan runs.
   API        %s/api            Authorization: Bearer %s
   Asynqmon   %s/asynqmon/      any user name, the token as the password
   metrics    %s/metrics
-  sandbox    %s/v1             Stripe's wire, any secret key sk_test_…
+  sandbox    %s/v1             Stripe's wire, any secret key sk_test_…; PayPal's below /paypal
   Postgres   %s
   Redis      %s
 For audit, doctor and reconcile in another terminal:

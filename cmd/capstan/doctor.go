@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -37,16 +39,32 @@ func doctor(ctx context.Context, c config.Doctor, stdout io.Writer) error {
 	}
 	note("settings", errors.Join(c.Ledger.Validate(), c.Gateways.Validate(c.Mode)), "complete")
 	note("postgres", checkPostgres(ctx, c), "reachable, durable, schema up to date")
-	note("redis", checkRedisURL(ctx, c), "reachable, keeps what it is given")
-	if c.StripeKey == "" {
-		note("stripe", nil, "not configured: STRIPE_SECRET_KEY is empty")
-	} else {
-		err := newStripe(c.Gateways, config.Pace{}.Tempo(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)).Probe(ctx)
-		note("stripe", err, "the secret key is accepted")
+	if mode, err := lookFirstMode(ctx, c); err != nil || mode != "" {
+		note("look-first mode", err, mode)
 	}
-	if len(c.StripeWebhookSecrets) == 0 {
+	note("redis", checkRedisURL(ctx, c), "reachable, keeps what it is given")
+	accounts := accountsOf(c.Gateways, c.Mode, config.Pace{}.Tempo(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	if accounts[stripeAccount] == nil {
+		note(stripeAccount, nil, "not configured: STRIPE_SECRET_KEY is empty")
+	}
+	for _, slug := range slices.Sorted(maps.Keys(accounts)) {
+		note(slug, accounts[slug].Probe(ctx), "the credentials are accepted")
+	}
+	if len(accounts) == 0 {
+		note("gateways", errors.New("no account has credentials: set STRIPE_SECRET_KEY, or PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET"), "")
+	}
+	switch {
+	case accounts[paypalAccount] == nil:
+	case !slices.ContainsFunc(c.PayPalWebhookIDs, func(id string) bool { return id != "" }):
+		note("paypal webhooks", errors.New("PAYPAL_WEBHOOK_ID is empty: webhooks are refused, and results are found by looking only"), "")
+	default:
+		note("paypal webhooks", nil, fmt.Sprintf("%d webhook ids", len(c.PayPalWebhookIDs)))
+	}
+	switch {
+	case accounts[stripeAccount] == nil:
+	case len(c.StripeWebhookSecrets) == 0:
 		note("stripe webhooks", errors.New("STRIPE_WEBHOOK_SECRET is empty: webhooks are refused, and results are found by looking only"), "")
-	} else {
+	default:
 		note("stripe webhooks", nil, fmt.Sprintf("%d secrets", len(c.StripeWebhookSecrets)))
 	}
 	return printFindings(stdout, c.JSON, found)
@@ -83,6 +101,21 @@ func checkPostgres(ctx context.Context, c config.Doctor) error {
 	}
 	defer st.Close()
 	return (&system{store: st}).check(ctx)
+}
+
+// lookFirstMode says what of the mode a person must know; nothing while the
+// database cannot be reached, which is said already.
+func lookFirstMode(ctx context.Context, c config.Doctor) (string, error) {
+	if checkPostgres(ctx, c) != nil {
+		return "", nil
+	}
+	st, err := store.Open(ctx, c.DatabaseURL.Reveal(), store.Options{MaxConns: 2})
+	if err != nil {
+		return "", err
+	}
+	defer st.Close()
+	accounts, err := st.LookingFirst(ctx)
+	return looking(accounts), err
 }
 
 func checkRedisURL(ctx context.Context, c config.Doctor) error {

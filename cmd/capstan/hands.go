@@ -40,6 +40,18 @@ func hands(ctx context.Context, cli config.CLI, command string, stdout io.Writer
 			attributes["_refund_amount_cents"] = *c.Refund.Amount
 		}
 		return triggerCapture(ctx, c.Remote, config.CaptureID{ID: c.Refund.ID}, attributes, stdout)
+	case "captures check":
+		return checkCaptures(ctx, c, stdout)
+	case "verdicts list":
+		return listVerdicts(ctx, cli.Verdicts, stdout)
+	case "verdicts show":
+		return showVerdict(ctx, cli.Verdicts.Remote, cli.Verdicts.Show.ID, stdout)
+	case "verdicts apply":
+		return resolveVerdict(ctx, cli.Verdicts.Remote, cli.Verdicts.Apply, "_apply", stdout)
+	case "verdicts dismiss":
+		return resolveVerdict(ctx, cli.Verdicts.Remote, cli.Verdicts.Dismiss, "_dismiss", stdout)
+	case "report":
+		return showReport(ctx, cli.Report.Remote, stdout)
 	case "orders approve":
 		return approveOrders(ctx, cli.Orders, stdout)
 	}
@@ -205,6 +217,25 @@ func triggerCapture(ctx context.Context, r config.Remote, c config.CaptureID, at
 	return printCaptures(stdout, []resource{capture})
 }
 
+// callForEach names resources of a type to a path, so many in one call, and
+// returns what was answered for each. With an error it is what was answered
+// before, which is to be told all the same.
+func callForEach[T any](ctx context.Context, r config.Remote, path, typ string, ids []string, atOnce int) ([]T, error) {
+	all := []T{}
+	for some := range slices.Chunk(ids, atOnce) {
+		named := make([]map[string]string, len(some))
+		for i, id := range some {
+			named[i] = map[string]string{"type": typ, "id": id}
+		}
+		var answered []T
+		if err := call(ctx, r, http.MethodPost, path, named, &answered); err != nil {
+			return all, err
+		}
+		all = append(all, answered...)
+	}
+	return all, nil
+}
+
 // approvalsAtOnce is how many orders go into one call: as many as the API takes.
 const approvalsAtOnce = 1000
 
@@ -224,19 +255,7 @@ type approval struct {
 }
 
 func approveOrders(ctx context.Context, c config.Orders, stdout io.Writer) error {
-	approvals := []approval{}
-	var failed error
-	for ids := range slices.Chunk(c.Approve.IDs, approvalsAtOnce) {
-		orders := make([]map[string]string, len(ids))
-		for i, id := range ids {
-			orders[i] = map[string]string{"type": "orders", "id": id}
-		}
-		var answered []approval
-		if failed = call(ctx, c.Remote, http.MethodPost, "/api/orders/approve", orders, &answered); failed != nil {
-			break // what was approved before is told all the same
-		}
-		approvals = append(approvals, answered...)
-	}
+	approvals, failed := callForEach[approval](ctx, c.Remote, "/api/orders/approve", "orders", c.Approve.IDs, approvalsAtOnce)
 	if err := printApprovals(stdout, c.JSON, approvals); err != nil {
 		return err
 	}

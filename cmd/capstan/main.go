@@ -86,10 +86,14 @@ func dispatch(ctx context.Context, cli config.CLI, command string, stdout, stder
 		return serve(ctx, cli.All, roles{api: true, worker: true, relay: true}, log)
 	case "migrate":
 		return migrate(ctx, cli.Migrate, stdout)
-	case "reconcile":
-		return reconcile(ctx, cli.Reconcile, stdout, stderr, log)
-	case "audit":
-		return audit(ctx, cli.Audit, stdout)
+	case "reconcile sweep":
+		return reconcile(ctx, cli.Reconcile.Sweep, stdout, stderr, log)
+	case "reconcile import":
+		return importReport(ctx, cli.Reconcile.Import, stdout, stderr, log)
+	case "audit", "audit check":
+		return audit(ctx, cli.Audit, stdout, stderr, log)
+	case "audit anchors":
+		return auditAnchors(ctx, cli.Audit, stdout)
 	case "retain":
 		return retain(ctx, cli.Retain, stdout)
 	case "doctor":

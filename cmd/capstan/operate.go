@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/capstan-pay/capstan/config"
-	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
 	"github.com/capstan-pay/capstan/worker"
@@ -42,6 +41,11 @@ func migrate(ctx context.Context, c config.Migrate, stdout io.Writer) error {
 
 // reconcile runs one sweep, or shows what one would find.
 func reconcile(ctx context.Context, c config.Reconcile, stdout, stderr io.Writer, log *slog.Logger) error {
+	if c.LookFirst.On || c.LookFirst.Off {
+		if err := lookFirst(ctx, c, stdout); err != nil || !c.Once {
+			return err
+		}
+	}
 	if !c.Once && !c.DryRun {
 		return errors.New("say --once to sweep, or --dry-run to see what a sweep would find; the workers sweep on a schedule by themselves")
 	}
@@ -95,10 +99,7 @@ func sweepOnce(ctx context.Context, c config.Reconcile, st *store.Store) (store.
 // preview completes a dry run with what the gateways say about each open
 // operation. Nothing is claimed and nothing changes.
 func preview(ctx context.Context, c config.Reconcile, st *store.Store, report store.SweepReport, stdout io.Writer, log *slog.Logger) error {
-	accounts := gateway.Accounts{}
-	if c.StripeKey != "" {
-		accounts[stripeAccount] = newStripe(c.Gateways, c.Tempo(), prometheus.NewRegistry(), log)
-	}
+	accounts := accountsOf(c.Gateways, c.Mode, c.Tempo(), prometheus.NewRegistry(), log)
 	runner := worker.NewRunner(worker.RunnerConfig{Store: st, Accounts: accounts, Name: workerName(), Log: log})
 	for i, f := range report.Findings {
 		if f.Verdict != models.Republish {
@@ -173,46 +174,6 @@ func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
-}
-
-// audit checks every invariant that the ledger alone can show.
-func audit(ctx context.Context, c config.Audit, stdout io.Writer) error {
-	st, err := store.Open(ctx, c.DatabaseURL.Reveal(), store.Options{MaxConns: 4, StatementTimeout: time.Hour})
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	found, err := st.Audit(ctx)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		err = printJSON(stdout, found)
-	} else {
-		err = printInvariants(stdout, found)
-	}
-	return errors.Join(err, holds(found))
-}
-
-func printInvariants(w io.Writer, found []store.Invariant) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "INVARIANT\tCHECKED\tBROKEN\tRULE")
-	for _, i := range found {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\n", i.ID, i.Checked, i.BrokenCount, i.Rule)
-		for _, name := range i.Broken {
-			fmt.Fprintf(t, "\t\t\t  %s\n", name)
-		}
-	}
-	return t.Flush()
-}
-
-func holds(found []store.Invariant) error {
-	for _, i := range found {
-		if i.BrokenCount > 0 {
-			return errFailed
-		}
-	}
-	return nil
 }
 
 // healthTimeout bounds one health question.

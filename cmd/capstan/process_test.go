@@ -156,6 +156,7 @@ func newProduction(t *testing.T, apis int, extra map[string]string) *production 
 		"DATABASE_URL": devstacktest.NewDatabase(t, nil), "REDIS_URL": devstacktest.NewRedis(t),
 		"CAPSTAN_API_TOKEN": productionToken, "STRIPE_SECRET_KEY": "sk_test_production", "STRIPE_BASE_URL": "http://" + p.sandbox,
 		"STRIPE_WEBHOOK_SECRET": "whsec_production", "CAPSTAN_TIME_SCALE": "20",
+		"CAPSTAN_AUDIT_AT": "off", // whatever the hour is, the audits by hand have it to themselves
 	}
 	for k, v := range extra {
 		p.env[k] = v

@@ -11,25 +11,19 @@ import (
 	"time"
 
 	"github.com/capstan-pay/capstan/config"
+	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/store"
 )
 
 // retain detaches the history of old months. A month that has to stay is
 // printed with the reason, and the exit status says so.
 func retain(ctx context.Context, c config.Retain, stdout io.Writer) error {
-	st, err := store.Open(ctx, c.DatabaseURL.Reveal(), store.Options{MaxConns: 2, StatementTimeout: time.Hour})
+	st, err := openMigrated(ctx, c.DatabaseURL, store.Options{MaxConns: 2, StatementTimeout: time.Hour})
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	pending, err := st.Pending(ctx)
-	if err != nil {
-		return err
-	}
-	if pending > 0 {
-		return fmt.Errorf("the schema lacks %d migrations; run `capstan migrate` first", pending)
-	}
-	report, err := st.Retain(ctx, store.Retention{OlderThan: c.OlderThan, DryRun: c.DryRun, Actor: operator()})
+	report, err := st.Retain(ctx, store.Retention{OlderThan: c.OlderThan, DryRun: c.DryRun, Actor: operator("retain")})
 	if c.JSON {
 		err = errors.Join(err, printJSON(stdout, report))
 	} else {
@@ -46,8 +40,24 @@ func retain(ctx context.Context, c config.Retain, stdout io.Writer) error {
 	return nil
 }
 
-// operator names the person at this terminal, for the anchor.
-func operator() string {
+// openMigrated opens a ledger whose schema is up to date.
+func openMigrated(ctx context.Context, url gateway.Secret, o store.Options) (*store.Store, error) {
+	st, err := store.Open(ctx, url.Reveal(), o)
+	if err != nil {
+		return nil, err
+	}
+	pending, err := st.Pending(ctx)
+	if err == nil && pending > 0 {
+		err = fmt.Errorf("the schema lacks %d migrations; run `capstan migrate` first", pending)
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return st, nil
+}
+
+// operator names the person at this terminal and the command.
+func operator(command string) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"
@@ -56,7 +66,7 @@ func operator() string {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	return "capstan retain, " + name + " on " + host
+	return "capstan " + command + ", " + name + " on " + host
 }
 
 func printRetention(w io.Writer, r store.RetentionReport) error {

@@ -22,18 +22,13 @@ import (
 	"github.com/capstan-pay/capstan/config"
 	"github.com/capstan-pay/capstan/enqueuer"
 	"github.com/capstan-pay/capstan/gateway"
-	"github.com/capstan-pay/capstan/gateway/stripe"
-	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/gateway/paypal"
 	"github.com/capstan-pay/capstan/store"
 	"github.com/capstan-pay/capstan/worker"
 )
 
 // roles says which parts a process runs.
 type roles struct{ api, worker, relay bool }
-
-// stripeAccount is the slug of the Stripe account, and part of every reference
-// derived for it.
-const stripeAccount = "stripe"
 
 // outgoing is the name of the one endpoint that the environment configures.
 const outgoing = "default"
@@ -53,6 +48,8 @@ type system struct {
 	enqueuer *enqueuer.Enqueuer
 	runner   *worker.Runner
 	inbox    *webhooks.Webhooks
+	// paypalCerts replace PayPal's own, where the sandbox stands for it.
+	paypalCerts *paypal.Certificates
 
 	servers map[string]*listening
 	worker  *worker.Server
@@ -94,7 +91,7 @@ func open(ctx context.Context, c config.Role, log *slog.Logger) (*system, error)
 	}
 	s.enqueuer = enqueuer.New(enqueuer.Config{Store: st, Redis: s.redis, CancelAfter: c.Tempo().Of(c.CancelAfter), Log: log})
 	s.runner = worker.NewRunner(worker.RunnerConfig{
-		Store: st, Accounts: s.accounts, Name: workerName(), Log: log, RatePerSecond: c.RatePerSecond, CallsAtOnce: c.CallsAtOnce,
+		Store: st, Accounts: s.accounts, Name: workerName(), Log: log, RatePerSecond: c.RatePerSecond, CallsAtOnce: c.CallsAtOnce, SkipUnknownHolds: c.SkipUnknownHolds(),
 	})
 	return s, nil
 }
@@ -116,24 +113,6 @@ func (s *system) check(ctx context.Context) error {
 		return fmt.Errorf("this Postgres may lose a committed capture (%s): turn the settings on", strings.Join(bad, ", "))
 	}
 	return nil
-}
-
-// register makes the configured accounts and endpoints known to the ledger.
-func (s *system) register(ctx context.Context) error {
-	s.accounts = gateway.Accounts{}
-	if s.settings.StripeKey != "" {
-		if _, err := s.store.EnsureGateway(ctx, stripeAccount, stripe.Provider, s.settings.Mode); err != nil {
-			return err
-		}
-		s.accounts[stripeAccount] = newStripe(s.settings.Gateways, s.settings.Tempo(), s.registry, s.log)
-	}
-	return s.store.EnsureWebhook(ctx, outgoing, s.settings.WebhookOut.URL)
-}
-
-func newStripe(c config.Gateways, tempo models.Tempo, reg prometheus.Registerer, log *slog.Logger) *stripe.Adapter {
-	return stripe.New(stripe.Config{
-		Account: stripeAccount, SecretKey: c.StripeKey, BaseURL: c.StripeURL, Timeout: tempo.Budget(), Registerer: reg, Log: log, UserAgent: "capstan",
-	})
 }
 
 // redisOption reads a Redis URL: everything Asynq knows, and clusters.
@@ -183,7 +162,10 @@ func (s *system) start(ctx context.Context, r roles) error {
 		relay := enqueuer.NewRelay(s.enqueuer, s.settings.Tempo().Of(s.settings.RelayEvery))
 		s.loops.Go(func() { relay.Run(loops) })
 	}
-	s.registry.MustRegister(worker.NewCollector(s.store, asynq.NewInspectorFromRedisClient(s.redis)))
+	s.registry.MustRegister(worker.NewCollector(s.store, asynq.NewInspectorFromRedisClient(s.redis)), worker.NewAuditCollector(s.store))
+	if s.settings.ListEvery > 0 { // else how far the lists were compared only grows older
+		s.registry.MustRegister(worker.NewListingCollector(s.store))
+	}
 	dashboard, err := s.admin(server)
 	if err != nil {
 		return err
@@ -196,6 +178,7 @@ func (s *system) startWorker(ctx context.Context) error {
 	t := s.settings.Tempo()
 	s.worker = worker.NewServer(worker.Config{
 		Runner: s.runner, Redis: s.redis, Connect: s.connectRedis, Concurrency: s.settings.Concurrency, Servers: s.settings.Servers, SweepEvery: t.Of(s.settings.SweepEvery),
+		ListingEvery: t.Of(s.settings.ListEvery), AuditEvery: t.Of(s.settings.AuditEvery), AuditAt: s.settings.AuditTime(),
 		CancelAfter: t.Of(s.settings.CancelAfter), PollEvery: s.settings.PollEvery, Metrics: s.metrics, Now: time.Now, Log: s.log,
 		Deliverer: worker.NewDeliverer(s.store, map[string]gateway.Secret{outgoing: s.settings.WebhookOut.Secret}, time.Now),
 	})

@@ -15,9 +15,6 @@ import (
 	"github.com/capstan-pay/capstan/gateway/stripe"
 )
 
-// stripeSource is Commerce Layer's word for payments through Stripe.
-const stripeSource = "stripe_payments"
-
 // tokens are who may call.
 func (s *system) tokens() []api.Token {
 	return []api.Token{{Name: "admin", Secret: s.settings.Token, Scope: api.ScopeAdmin, Mode: s.settings.Mode}}
@@ -26,11 +23,12 @@ func (s *system) tokens() []api.Token {
 // api puts the dialects and the webhooks behind one server.
 func (s *system) api() (*api.Server, error) {
 	resources := commercelayer.New(commercelayer.Config{
-		Store: s.store, Enqueuer: s.enqueuer, Forward: s.runner.Forward, Now: time.Now,
-		Accounts: []commercelayer.Account{{SourceType: stripeSource, Slug: stripeAccount}},
+		Store: s.store, Enqueuer: s.enqueuer, Forward: s.runner.Forward, Settle: s.runner.Settle, Inspect: s.runner.Inspect, AdoptRefund: s.runner.AdoptRefund, Now: time.Now,
+		Describe: s.runner.Describe, Reauthorize: s.runner.Reauthorize,
+		Accounts: s.sourceTypes(),
 	})
 	inbox, err := webhooks.New(webhooks.Config{
-		Store: s.store, Enqueuer: s.enqueuer, Sources: s.senders(), Now: time.Now, Log: s.log, Registerer: s.registry,
+		Store: s.store, Enqueuer: s.enqueuer, Settle: s.runner.Settle, Sources: s.senders(), Now: time.Now, Log: s.log, Registerer: s.registry,
 		CommerceLayer: webhooks.CommerceLayer{Secrets: s.settings.CommerceLayerSecrets, Mode: s.settings.Mode},
 	})
 	if err != nil {
@@ -47,8 +45,9 @@ const webhookTolerance = 5 * time.Minute
 
 // senders are the gateway accounts that send webhooks.
 func (s *system) senders() []webhooks.Source {
+	sources := s.paypalSenders()
 	if _, ok := s.accounts[stripeAccount]; !ok {
-		return nil
+		return sources
 	}
 	source := webhooks.Source{Slug: stripeAccount, Mode: s.settings.Mode}
 	if secrets := s.settings.StripeWebhookSecrets; len(secrets) > 0 {
@@ -56,7 +55,7 @@ func (s *system) senders() []webhooks.Source {
 			return stripe.ParseWebhook(body, header, secrets, now, webhookTolerance)
 		}
 	}
-	return []webhooks.Source{source}
+	return append(sources, source)
 }
 
 // checks decide whether requests are welcome.

@@ -2,6 +2,7 @@ package gatewaytest
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -237,7 +238,7 @@ func (h Harness) capabilities(t *testing.T) {
 	if c.Provider == "" || c.IdempotencyWindow < 0 || c.SettleAfter < 0 || c.HoldLife <= 0 {
 		t.Errorf("capabilities: %+v", c)
 	}
-	if c != h.Gateway.Capabilities() {
+	if !reflect.DeepEqual(c, h.Gateway.Capabilities()) {
 		t.Error("capabilities change")
 	}
 }

@@ -38,7 +38,10 @@ type intent struct {
 	canceledAt    time.Time
 	captureBefore time.Time
 	live          bool
+	wire          string // empty is Stripe's
 	releaseID     string // the refund that Stripe books when an uncaptured hold ends
+	disputed      int64  // taken back by the payer's bank
+	everDisputed  bool   // as the charge says, whatever became of it
 }
 
 // refunding is one refund; it never changes.
@@ -59,6 +62,9 @@ type hold struct {
 	refunds []refunding
 	last    *batch // durable when the hold's newest entry is
 	late    int    // bookings that a fault has put off
+
+	disputes []dispute
+	paypal   paypalHold
 }
 
 // book is the sandbox's state. Every change is an entry: checked, appended to
@@ -79,15 +85,19 @@ type book struct {
 	captures   []Booking
 	refundList []Booking
 	cancels    []Booking
-	violations []Violation
-	keys       *keys
-	plans      func(hold, fault string) error // hands a hold's faults to the engine
+	lines      []line // what came and went, in order
+
+	disputes, disputesWon []Booking
+	violations            []Violation
+	keys                  *keys
+	plans                 func(hold, fault string) error // hands a hold's faults to the engine
+	paypal                paypalIndex
 }
 
 func newBook(c Config, plans func(hold, fault string) error, booked func(string)) (*book, error) {
 	b := &book{
 		now: c.Now, log: c.Log, booked: booked, plans: plans, keys: newKeys(c.KeyLife),
-		holds: map[string]*hold{}, charges: map[string]*hold{}, refunds: map[string]*hold{},
+		holds: map[string]*hold{}, charges: map[string]*hold{}, refunds: map[string]*hold{}, paypal: newPayPalIndex(),
 	}
 	var err error
 	b.journal, err = openJournal(c.Dir, func(line []byte) error {
@@ -157,7 +167,7 @@ func (b *book) apply(e entry) error {
 			Hold: e.Hold, Amount: e.Amount, Detail: e.Detail, Reference: e.Reference, Key: e.Key, RequestID: e.RequestID, At: e.At,
 		})
 		return nil
-	case entryUpdate, entryCapture, entryRefund, entryCancel:
+	case entryUpdate, entryCapture, entryRefund, entryCancel, entryDispute, entryDisputeWon:
 		h := b.holds[e.Hold]
 		if h == nil {
 			return fmt.Errorf("entry %s names hold %q, which is not in the book", e.Type, e.Hold)
@@ -165,6 +175,10 @@ func (b *book) apply(e entry) error {
 		old := h.intent
 		h.before = &old
 		b.applyChange(h, e)
+		b.applyDispute(h, e)
+		if l, ok := lineOf(h, e); ok && h.wire == "" {
+			b.lines = append(b.lines, l)
+		}
 	case entryAnswer:
 	default:
 		return fmt.Errorf("entry of unknown type %q; was the book written by a newer version?", e.Type)
@@ -188,7 +202,9 @@ func (b *book) applyHold(e entry) {
 	if e.Charge != "" {
 		b.charges[e.Charge] = h
 	}
-	if e.Status == needsCapture {
+	if e.PayPal != nil {
+		b.applyPayPalHold(h, e)
+	} else if e.Status == needsCapture {
 		b.expiring = append(b.expiring, h)
 	}
 	if f := e.Metadata["fault"]; f != "" {
@@ -197,6 +213,10 @@ func (b *book) applyHold(e entry) {
 }
 
 func (b *book) applyChange(h *hold, e entry) {
+	if h.wire == wirePayPal {
+		b.applyPayPal(h, e)
+		return
+	}
 	switch e.Type {
 	case entryUpdate:
 		if f := e.Metadata["fault"]; f != h.metadata["fault"] {
@@ -241,6 +261,8 @@ func (b *book) keep(e entry) {
 	switch {
 	case e.AnswerStatus != 0:
 		a.status, a.body = e.AnswerStatus, e.Answer
+	case e.PayPal != nil:
+		a.status, a.view, a.life = e.PayPal.status(e.Type), paypalKept{hold: e.Hold, kind: e.Type, id: e.ID}, paypalKeyLife
 	case e.Type == entryRefund:
 		a.view = refundView{h.refunds[len(h.refunds)-1], h.intent}
 	default:
@@ -297,6 +319,7 @@ func (b *book) snapshot(only string) (Snapshot, *batch) {
 		last = h.last
 	}
 	s.Captures, s.Refunds, s.Cancels = pickBookings(b.captures, only), pickBookings(b.refundList, only), pickBookings(b.cancels, only)
+	s.Disputes, s.DisputesWon = pickBookings(b.disputes, only), pickBookings(b.disputesWon, only)
 	for _, v := range b.violations {
 		if only == "" || v.Hold == only {
 			s.Violations = append(s.Violations, v)

@@ -28,6 +28,8 @@ type call struct {
 	at     time.Time
 	fault  fault
 	record *Request
+	json   []byte                                  // the body, on wires that speak JSON
+	answer func(http.ResponseWriter, *call, reply) // how the wire answers; nil is Stripe's way
 }
 
 // reply is the outcome of a call. Exactly one of view and err is set.
@@ -66,7 +68,7 @@ func (s *Server) serve(name string, holdOf func(*http.Request, params) string, d
 			s.write(w, c, fail(err))
 			return
 		}
-		c.fault = s.faults.pick(c.hold, c.name)
+		c.fault = s.faults.pick(c.hold, s.faults.callOf(c.hold, c.name, c.expand["latest_charge"]))
 		s.calls.edit(func() { c.record.Fault = c.fault.mode })
 		if s.before(w, r, c, do) {
 			return
@@ -224,6 +226,10 @@ func (s *Server) entry(c *call, kind string, h *hold) entry {
 
 // write answers without any fault.
 func (s *Server) write(w http.ResponseWriter, c *call, r reply) {
+	if c.answer != nil {
+		c.answer(w, c, r)
+		return
+	}
 	body, err := r.encode(c.expand)
 	if errors.Is(err, errClosed) || err != nil {
 		r.status, body = 500, []byte(`{"error":{"type":"api_error","message":"The answer could not be made."}}`)

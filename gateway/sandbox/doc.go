@@ -1,7 +1,7 @@
 // Package sandbox is a payment gateway with a book of its own. It speaks
-// Stripe's wire, well enough for Stripe's SDKs, and can be told to fail in
-// every way a real gateway fails. Development, demos, tests and benchmarks run
-// against it.
+// Stripe's wire, well enough for Stripe's SDKs, and PayPal's, and can be told to
+// fail in every way a real gateway fails. Development, demos, tests and
+// benchmarks run against it.
 //
 // # The book
 //
@@ -17,12 +17,37 @@
 //
 // POST and GET /v1/payment_intents, GET and POST /v1/payment_intents/{id} and
 // its /confirm, /capture and /cancel, POST and GET /v1/refunds, GET
-// /v1/refunds/{id}, GET /v1/charges/{id}, GET /v1/balance. Any secret key
-// (sk_… or rk_…) is good; test and live keys do not see each other's objects.
+// /v1/refunds/{id}, GET /v1/charges/{id}, GET /v1/disputes, GET /v1/balance,
+// GET /v1/balance_transactions. Any secret key (sk_… or rk_…) is good; test and
+// live keys do not see each other's objects.
 // The first answer under an Idempotency-Key is repeated for 24 hours with
 // Idempotent-Replayed: true, errors and a 500 included; other parameters under
 // the key are an idempotency_error, a second request while the first runs is a
 // 409; what fails validation is not kept.
+//
+// # Other wires
+//
+// Stripe's wire has the root; every other provider speaks below a prefix of its
+// own name, over the same book, faults, keys and webhooks: give its adapter the
+// sandbox's address with that path as base URL. A hold belongs to the wire it
+// was made on, and the other wires do not know it. Such a wire is a file
+// <provider>_wire.go with routes, and a function that runs them in the steps of
+// serve: read the request into a call, authenticate, pick the fault, before,
+// the work under the book's lock once per key, after. The call's answer renders
+// replies and the errors of faults in the provider's words; what its entries
+// say beyond the common fields stands in one member of entry, applied in
+// <provider>_book.go; its events name the wire, and go to the endpoints that do.
+//
+// /paypal speaks PayPal's: POST /v1/oauth2/token (any client id and secret), POST
+// /v2/checkout/orders with intent AUTHORIZE and GET of it and POST of its
+// /authorize, which make holds as a checkout does, and Payments v2: GET
+// authorizations, captures and refunds, POST /capture, /reauthorize, /void and
+// /refund. A purchase unit's custom_id may carry the fault: "fault=decline:2". A
+// PayPal-Request-Id answers for 45 days with what became of its request; errors
+// are not kept. A capture of more than the hold is refused, where PayPal itself
+// would take 115 percent. Holds live for 29 days, an invoice id captures once.
+// Endpoints with "wire":"paypal" get PayPal's events; their secret is the
+// webhook id.
 //
 // # Faults
 //
@@ -37,14 +62,18 @@
 //
 // A call takes the first step that fits it and has times left. The call is
 // capture, refund, cancel, look_up, webhook or any (capture, refund and
-// cancel); without it a step fits every call its mode makes sense for. Times is a number or
-// * for always; without it transient modes happen once, and decline,
+// cancel); without it a step fits every call its mode makes sense for. Times is a
+// number or * for always; without it transient modes happen once, and decline,
 // decline_hard, expired and the webhook modes always. "ok:2,charge_then_drop"
-// lets two calls pass and breaks the third.
+// lets two calls pass and breaks the third. Reading a hold as a registration
+// does, a PaymentIntent with its charge or a PayPal authorization, is no look-up
+// until something was asked of the hold.
 //
 //	ok                   nothing
 //	decline              402 card_error insufficient_funds, nothing booked
+//	                     (PayPal: 201 with a capture that is DECLINED)
 //	decline_hard         402 card_error stolen_card, nothing booked
+//	                     (PayPal: 422 TRANSACTION_REFUSED)
 //	expired              the hold is released first, as at the end of its life
 //	drop_before          connection closed, nothing booked
 //	charge_then_drop     booked, connection closed without an answer
@@ -66,6 +95,7 @@
 //	wrong_amount[=n]     booked with another amount
 //	wrong_currency       booked in another currency
 //	partial              booked with half the amount
+//	pending=30s          booked, and told as pending for so long (PayPal's wire)
 //	lookup_404           reading answers 404
 //	lookup_500           reading answers 500
 //	lookup_stale         reading answers what was true before the last change
@@ -76,6 +106,13 @@
 //	webhook_forged       a forged event with a bad signature goes out before each
 //	webhook_old_secret   events are signed with the endpoint's old secret
 //	webhook_before_answer  events are delivered before the call is answered
+//
+// # Behind our back
+//
+// POST /_sandbox/dashboard {"action":"capture","hold":"pi_…","amount":500} books
+// what a person does in the gateway's dashboard, or the payer's bank: capture,
+// refund, dispute, dispute_won. Without an amount it is all there is; with
+// "silent":true no webhook tells of it.
 //
 // # Webhooks
 //

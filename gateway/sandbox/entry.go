@@ -37,8 +37,10 @@ type entry struct {
 	Fault         string            `json:"fault,omitempty"`
 	// AnswerStatus and Answer are what is repeated for the key where it is not
 	// the plain success.
-	AnswerStatus int       `json:"answer_status,omitempty"`
-	Answer       string    `json:"answer,omitempty"`
-	Detail       string    `json:"detail,omitempty"`
-	At           time.Time `json:"at"`
+	AnswerStatus int    `json:"answer_status,omitempty"`
+	Answer       string `json:"answer,omitempty"`
+	Detail       string `json:"detail,omitempty"`
+	// PayPal is set on what came over PayPal's wire.
+	PayPal *paypalEntry `json:"paypal,omitempty"`
+	At     time.Time    `json:"at"`
 }

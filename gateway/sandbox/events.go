@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -16,6 +17,9 @@ type Endpoint struct {
 	URL       string
 	Secret    gateway.Secret
 	OldSecret gateway.Secret
+	// Wire is empty for Stripe's events. With "paypal" the endpoint gets PayPal's,
+	// signed as PayPal signs, and Secret is the webhook id.
+	Wire string
 }
 
 func secretOf(s string) gateway.Secret { return gateway.Secret(s) }
@@ -24,6 +28,15 @@ func secretOf(s string) gateway.Secret { return gateway.Secret(s) }
 type event struct {
 	hold string
 	body eventJSON
+	wire string // empty is Stripe's
+	raw  any    // instead of body, on the other wires
+}
+
+func (e event) encode() ([]byte, error) {
+	if e.raw != nil {
+		return json.Marshal(e.raw)
+	}
+	return json.Marshal(e.body)
 }
 
 type eventJSON struct {
@@ -58,6 +71,9 @@ func (s *Server) event(kind string, c *call, v view, hold string) event {
 }
 
 func (s *Server) expiredEvents(i intent) []event {
+	if i.wire != "" {
+		return nil // the other wires tell nobody
+	}
 	c := &call{live: i.live}
 	return []event{
 		s.event("charge.expired", c, chargeView{i}, i.id),

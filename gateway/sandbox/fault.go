@@ -49,6 +49,7 @@ const (
 	modeWrongAmount     = "wrong_amount"
 	modeWrongCurrency   = "wrong_currency"
 	modePartial         = "partial"
+	modePending         = "pending"
 	modeLookUp404       = "lookup_404"
 	modeLookUp500       = "lookup_500"
 	modeLookUpStale     = "lookup_stale"
@@ -99,6 +100,7 @@ var modes = map[string]fitness{
 	modeWrongAmount:     {callCapture + " " + callRefund, 1, "?number"},
 	modeWrongCurrency:   {callCapture + " " + callRefund, 1, ""},
 	modePartial:         {callCapture + " " + callRefund, 1, ""},
+	modePending:         {callCapture + " " + callRefund, 1, "duration"},
 	modeLookUp404:       {callLookUp, 1, ""},
 	modeLookUp500:       {callLookUp, 1, ""},
 	modeLookUpStale:     {callLookUp, 1, ""},
@@ -245,12 +247,13 @@ type engine struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	plans  map[string]plan // by hold
+	asked  map[string]bool // holds of which anything was asked
 	rules  []rule
 	count  func(mode string)
 }
 
 func newEngine(seed uint64, count func(string)) *engine {
-	return &engine{random: rand.New(rand.NewPCG(seed, seed)), plans: map[string]plan{}, count: count}
+	return &engine{random: rand.New(rand.NewPCG(seed, seed)), plans: map[string]plan{}, asked: map[string]bool{}, count: count}
 }
 
 func (e *engine) setHold(hold, text string) error {
@@ -272,6 +275,21 @@ func (e *engine) setRules(rules []rule) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.rules = rules
+}
+
+// callOf is the call that the steps must fit. A read that wants the charge as
+// well, before anything was asked of the hold, is how a hold is registered: it
+// uses up no step of a look-up.
+func (e *engine) callOf(hold, call string, withCharge bool) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case call == callCapture || call == callRefund || call == callCancel:
+		e.asked[hold] = true
+	case call == callLookUp && withCharge && !e.asked[hold]:
+		return callOther
+	}
+	return call
 }
 
 // pick uses up one step for the call, if any fits.

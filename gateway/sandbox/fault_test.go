@@ -153,3 +153,20 @@ func FuzzParsePlan(f *testing.F) {
 		}
 	})
 }
+
+// Reading a hold to register it uses up no fault of the look-ups that come later.
+func TestRegisteringIsNoLookUp(t *testing.T) {
+	e := newEngine(1, func(string) {})
+	if err := e.setHold("pi_1", "lookup_500:1"); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		call       string
+		withCharge bool
+		want       string
+	}{{callLookUp, true, ""}, {callLookUp, true, ""}, {callCapture, false, ""}, {callLookUp, true, modeLookUp500}, {callLookUp, true, ""}} {
+		if got := e.pick("pi_1", e.callOf("pi_1", c.call, c.withCharge)).mode; got != c.want {
+			t.Errorf("call %d, %s: %q, want %q", i, c.call, got, c.want)
+		}
+	}
+}

@@ -225,7 +225,7 @@ func (s *Server) listIntents(c *call) reply {
 	var ids []string
 	for i := len(s.book.order) - 1; i >= 0; i-- {
 		h := s.book.order[i]
-		if at := h.created.Unix(); h.live == c.live && at >= pg.from && at <= pg.to {
+		if at := h.created.Unix(); h.live == c.live && h.wire == "" && at >= pg.from && at <= pg.to {
 			views, ids = append(views, intentView{h.intent}), append(ids, h.id)
 		}
 	}

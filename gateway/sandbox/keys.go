@@ -14,6 +14,7 @@ type saved struct {
 	view      view   // rendered anew for each repetition
 	body      string // instead of a view: an error
 	requestID string
+	life      time.Duration // where it is longer than usual
 }
 
 // keys remembers answers by idempotency key for a while, and which keys are
@@ -45,7 +46,7 @@ func keyName(live bool, key string) string {
 // find returns what is kept for a key, unless it is too old.
 func (k *keys) find(name string, now time.Time) (saved, bool) {
 	s, ok := k.m[name]
-	if ok && now.Sub(s.at) >= k.life {
+	if ok && now.Sub(s.at) >= max(k.life, s.life) {
 		delete(k.m, name)
 		return saved{}, false
 	}
@@ -73,7 +74,7 @@ func (k *keys) keep(name string, s saved) {
 	k.m[name] = s
 	k.queue = append(k.queue, queued{name, s.at})
 	for len(k.queue) > 0 && s.at.Sub(k.queue[0].at) >= k.life {
-		if old := k.queue[0]; k.m[old.name].at.Equal(old.at) {
+		if old := k.queue[0]; k.m[old.name].at.Equal(old.at) && k.m[old.name].life == 0 {
 			delete(k.m, old.name)
 		}
 		k.queue = k.queue[1:]

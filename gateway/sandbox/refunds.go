@@ -76,26 +76,36 @@ func (s *Server) createRefund(c *call) reply {
 	}}
 }
 
-// listRefunds is GET /v1/refunds, newest first. The release of an uncaptured
-// hold is listed too, as Stripe does.
-func (s *Server) listRefunds(c *call) reply {
+// listed reads what a list of refunds or disputes asks for: a page, and the
+// holds that it is about, one or all.
+func (s *Server) listed(c *call) (page, []*hold, *apiError) {
 	pg, err := c.params.page()
 	if err == nil {
 		err = c.params.known("payment_intent charge limit starting_after ending_before created")
 	}
 	if err != nil {
-		return fail(err)
+		return pg, nil, err
 	}
-	holds := s.book.order
 	if c.hold != "" {
 		h, err := s.find(c)
 		if err != nil {
 			err.Param = "payment_intent"
-			return fail(err)
+			return pg, nil, err
 		}
-		holds = []*hold{h}
-	} else if ch := c.params.Get("charge"); ch != "" {
-		return fail(missing("charge", ch, "charge"))
+		return pg, []*hold{h}, nil
+	}
+	if ch := c.params.Get("charge"); ch != "" {
+		return pg, nil, missing("charge", ch, "charge")
+	}
+	return pg, s.book.order, nil
+}
+
+// listRefunds is GET /v1/refunds, newest first. The release of an uncaptured
+// hold is listed too, as Stripe does.
+func (s *Server) listRefunds(c *call) reply {
+	pg, holds, err := s.listed(c)
+	if err != nil {
+		return fail(err)
 	}
 	var views []view
 	var ids []string
@@ -111,7 +121,7 @@ func (s *Server) listRefunds(c *call) reply {
 
 // refundsOf lists a hold's refunds, newest first.
 func refundsOf(h *hold, c *call) []refundView {
-	if h.live != c.live {
+	if h.live != c.live || h.wire != "" {
 		return nil
 	}
 	all := h.refunds

@@ -103,7 +103,7 @@ type cardJSON struct {
 func (v chargeView) render(expand map[string]bool) any {
 	j := chargeJSON{
 		ID: v.charge, Object: "charge", Amount: v.amount, AmountCaptured: v.captured, AmountRefunded: v.refunded,
-		Captured: v.captured > 0, Created: v.created.Unix(), Currency: v.currency, Livemode: v.live,
+		Captured: v.captured > 0, Created: v.created.Unix(), Currency: v.currency, Livemode: v.live, Disputed: v.everDisputed,
 		Metadata: shown(v.metadata), Paid: true, PaymentIntent: v.id, PaymentMethod: v.paymentMethod,
 		PaymentMethodDetails: methodJSON{Type: "card", Card: cardJSON{
 			Brand: "visa", Country: "US", ExpMonth: 12, ExpYear: v.created.Year() + 3, Funding: "credit", Last4: "4242", Network: "visa",

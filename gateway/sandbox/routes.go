@@ -24,12 +24,15 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("GET /v1/refunds", s.serve(callLookUp, s.holdOfRefund, s.listRefunds))
 	mux.Handle("GET /v1/refunds/{id}", s.serve(callLookUp, byNothing, s.getRefund))
 	mux.Handle("GET /v1/charges/{id}", s.serve(callLookUp, byNothing, s.getCharge))
+	mux.Handle("GET /v1/disputes", s.serve(callLookUp, s.holdOfRefund, s.listDisputes))
 	mux.Handle("GET /v1/balance", s.serve(callOther, byNothing, s.getBalance))
+	mux.Handle("GET /v1/balance_transactions", s.serve(callOther, byNothing, s.listBalance))
 	mux.Handle("/v1/", s.serve(callOther, byNothing, func(c *call) reply {
 		e := invalid("", "", "Unrecognized request URL (%s: %s).", c.method, c.path)
 		e.Status = 404
 		return fail(e)
 	}))
+	mux.Handle("/paypal/", http.StripPrefix("/paypal", s.paypalRoutes()))
 	mux.HandleFunc("GET /_sandbox/book", s.showBook)
 	mux.HandleFunc("GET /_sandbox/fault", func(w http.ResponseWriter, _ *http.Request) { tell(w, 200, s.faults.texts()) })
 	mux.HandleFunc("PUT /_sandbox/fault", s.putFault)
@@ -38,6 +41,7 @@ func (s *Server) routes() *http.ServeMux {
 		tell(w, 200, []faultRule{})
 	})
 	mux.HandleFunc("POST /_sandbox/expire", s.expireNow)
+	mux.HandleFunc("POST /_sandbox/dashboard", s.dashboard)
 	mux.HandleFunc("PUT /_sandbox/webhooks", s.putWebhooks)
 	mux.HandleFunc("POST /_sandbox/webhooks/flush", s.flushNow)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -170,6 +174,7 @@ func (s *Server) putWebhooks(w http.ResponseWriter, r *http.Request) {
 		URL       string `json:"url"`
 		Secret    string `json:"secret"`
 		OldSecret string `json:"old_secret"`
+		Wire      string `json:"wire"`
 	}
 	if err := json.NewDecoder(io.LimitReader(r.Body, maxBody)).Decode(&endpoints); err != nil {
 		tell(w, 400, map[string]string{"error": "send [{\"url\":\"…\",\"secret\":\"…\"}]: " + err.Error()})
@@ -177,7 +182,7 @@ func (s *Server) putWebhooks(w http.ResponseWriter, r *http.Request) {
 	}
 	list := make([]Endpoint, 0, len(endpoints))
 	for _, e := range endpoints {
-		list = append(list, Endpoint{URL: e.URL, Secret: secretOf(e.Secret), OldSecret: secretOf(e.OldSecret)})
+		list = append(list, Endpoint{URL: e.URL, Secret: secretOf(e.Secret), OldSecret: secretOf(e.OldSecret), Wire: e.Wire})
 	}
 	s.SetWebhooks(list)
 	tell(w, 200, map[string]int{"endpoints": len(list)})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"container/heap"
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -69,6 +68,7 @@ type sender struct {
 	cancel context.CancelFunc
 	wake   chan struct{}
 	lanes  [senderLanes]chan *delivery
+	paypal paypalSigner
 	work   sync.WaitGroup
 
 	mu        sync.Mutex
@@ -167,7 +167,10 @@ func (s *sender) planned(to Endpoint, events []event, faults []fault) []*deliver
 	var out []*delivery
 	now := time.Now()
 	for i, e := range events {
-		body, err := json.Marshal(e.body)
+		if e.wire != to.Wire {
+			continue
+		}
+		body, err := e.encode()
 		if err != nil {
 			s.log.Error("event not encoded", "event", e.body.ID, "error", err)
 			continue
@@ -316,8 +319,15 @@ func (s *sender) post(d *delivery) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	req.Header.Set("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
-	req.Header.Set("Stripe-Signature", Sign(d.body, d.secret, s.config.Now()))
+	if d.to.Wire == wirePayPal {
+		err = s.paypal.sign(req.Header, d, s.config.Now())
+	} else {
+		req.Header.Set("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
+		req.Header.Set("Stripe-Signature", Sign(d.body, d.secret, s.config.Now()))
+	}
+	if err != nil {
+		return err
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return err

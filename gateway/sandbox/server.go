@@ -37,6 +37,8 @@ type Config struct {
 	WebhookTries int
 	// Keys are the secret keys that are good; empty takes any sk_… or rk_….
 	Keys []gateway.Secret
+	// PayPal is how PayPal's wire behaves.
+	PayPal PayPalConfig
 	// Seed makes faults with a probability repeatable.
 	Seed       uint64
 	Now        func() time.Time
@@ -53,6 +55,7 @@ type Server struct {
 	calls   *requestLog
 	mux     *http.ServeMux
 	metrics serverMetrics
+	paypal  *paypalTokens
 
 	stop   context.Context // ends hanging calls and late bookings
 	cancel context.CancelFunc
@@ -78,6 +81,7 @@ func New(c Config) (*Server, error) {
 	s.book = b
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.hooks = newSender(c, func(result string) { s.metrics.webhooks.WithLabelValues(result).Inc() })
+	s.paypal = newPayPalTokens(s.config.PayPal)
 	s.mux = s.routes()
 	s.work.Go(s.expireLoop)
 	return s, nil
@@ -111,6 +115,7 @@ func withDefaults(c Config) Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.PayPal = c.PayPal.withDefaults()
 	return c
 }
 

@@ -11,6 +11,9 @@ type Snapshot struct {
 	Cancels    []Booking   `json:"cancels"`
 	Violations []Violation `json:"violations"`
 	Requests   []Request   `json:"requests"`
+	// Disputes took money back; DisputesWon gave it again.
+	Disputes    []Booking `json:"disputes,omitempty"`
+	DisputesWon []Booking `json:"disputes_won,omitempty"`
 }
 
 // Hold is a PaymentIntent as it stands.

@@ -34,7 +34,8 @@ type Config struct {
 	// Account is the slug of the payment gateway, for logs.
 	Account string
 	// SecretKey is sk_… or a restricted rk_… that may read and write
-	// PaymentIntents and refunds and read the balance.
+	// PaymentIntents and refunds and read the balance, its transactions, charges and
+	// disputes.
 	SecretKey gateway.Secret
 	// BaseURL and Version default to the constants above.
 	BaseURL string
@@ -81,7 +82,7 @@ func New(c Config) *Adapter {
 	key := c.SecretKey
 	c.SecretKey = ""
 	return &Adapter{config: c, key: key.Reveal, client: gateway.NewClient(gateway.ClientConfig{
-		Provider: Provider, BaseURL: c.BaseURL, Timeout: c.Timeout, UserAgent: c.UserAgent,
+		Provider: Provider, BaseURL: c.BaseURL, Timeout: c.Timeout, UserAgent: c.UserAgent, MaxBody: maxAnswer,
 		Keep: []string{"Request-Id"}, Redact: []gateway.Secret{key}, Registerer: c.Registerer, Log: log,
 	})}
 }
@@ -98,6 +99,8 @@ func (a *Adapter) Capabilities() gateway.Capabilities {
 		LookUp:            true,
 		SettleAfter:       a.config.SettleAfter,
 		HoldLife:          7 * 24 * time.Hour,
+		HoldLives:         holdLives,
+		Lists:             true,
 	}
 }
 
@@ -169,7 +172,8 @@ func (a *Adapter) Void(ctx context.Context, r gateway.Request) models.Evidence {
 	})
 }
 
-// LookUp reads the PaymentIntent, or the payment's refunds.
+// LookUp reads the PaymentIntent, of a disputed capture its disputes, or the
+// payment's refunds.
 func (a *Adapter) LookUp(ctx context.Context, r gateway.Request) models.Evidence {
 	var ev models.Evidence
 	switch err := checkHold(r.Hold); {
@@ -177,6 +181,8 @@ func (a *Adapter) LookUp(ctx context.Context, r gateway.Request) models.Evidence
 		ev = models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: nextContact}
 	case r.Kind == models.Refund:
 		ev = a.lookUpRefund(ctx, r)
+	case r.Kind == models.Capture:
+		ev = a.lookUpCapture(ctx, r)
 	default:
 		ev = classify(gateway.CallLookUp, r, a.get(ctx, gateway.CallLookUp, intentPath(r.Hold), nil))
 	}

@@ -3,6 +3,7 @@ package till
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -87,6 +88,21 @@ func (t *Till) Refund(context.Context, gateway.Request) models.Evidence {
 // Void is not offered.
 func (t *Till) Void(context.Context, gateway.Request) models.Evidence {
 	return models.Evidence{Outcome: models.OutcomeRefused, Message: "the till releases no holds"}
+}
+
+// Reauthorize is not offered.
+func (t *Till) Reauthorize(context.Context, gateway.Request) models.Evidence {
+	return models.Evidence{Outcome: models.OutcomeRefused, Message: "the till renews no holds"}
+}
+
+// Describe is not offered.
+func (t *Till) Describe(context.Context, string) (gateway.HoldFacts, error) {
+	return gateway.HoldFacts{}, fmt.Errorf("describe a hold at the till: %w", gateway.ErrUnsupported)
+}
+
+// List is not offered.
+func (t *Till) List(context.Context, gateway.ListRequest) (gateway.ListPage, error) {
+	return gateway.ListPage{}, fmt.Errorf("list what the till booked: %w", gateway.ErrUnsupported)
 }
 
 // Probe always succeeds.

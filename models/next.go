@@ -1,0 +1,66 @@
+package models
+
+import "slices"
+
+// What a person can do about an operation. The first five are actions of the
+// API, which checks its own guards and says which one failed.
+const (
+	ActForward          = "forward"           // look now; with proof, record the success
+	ActRetry            = "retry"             // look now; what is open goes on, what failed is asked for anew
+	ActCancel           = "cancel"            // give the money of a mismatched capture back; for one not taken, cancel its order
+	ActRefund           = "refund"            // give money of a capture back
+	ActAcknowledge      = "acknowledge"       // clear the flag of what has ended and was dealt with
+	ActReauthorize      = "reauthorize"       // renew the hold, where the gateway can
+	ActContactGateway   = "contact_gateway"   // ask the gateway's support: its book and ours differ
+	ActNewAuthorization = "new_authorization" // ask the payer for a new payment
+)
+
+// Actions lists every action, in the order in which they are offered.
+var Actions = []string{
+	ActForward, ActRetry, ActCancel, ActRefund, ActAcknowledge, ActReauthorize, ActContactGateway, ActNewAuthorization,
+}
+
+// asksGateway are the flags whose answer only the gateway's people have.
+var asksGateway = []string{
+	FlagAmount, FlagCurrency, FlagOverCaptured, FlagDuplicate, FlagForeign, FlagUnresolved, FlagBadRequest, FlagConfig, FlagReversed, FlagPartlyReversed, FlagNotBooked, FlagNotThere,
+}
+
+// NextActions says what a person can do about an operation as it stands, the
+// harmless first. It is empty when nothing waits for anybody.
+func NextActions(o Operation) []string {
+	can := map[string]bool{
+		ActContactGateway: slices.Contains(asksGateway, o.NeedsAttention),
+		ActAcknowledge:    o.NeedsAttention != "" && !o.State.Live(),
+	}
+	switch o.State {
+	case Pending:
+		can[ActRetry] = true
+		can[ActForward] = o.SentVersion != nil
+		can[ActCancel] = o.Kind == Capture
+	case Submitted, Unknown:
+		can[ActForward], can[ActRetry] = true, true
+	case Succeeded:
+		returnable := o.RefundBalance() > 0 && !o.TakenBackFlag()
+		can[ActCancel], can[ActRefund] = returnable, returnable
+	case Failed:
+		can[ActForward] = o.SentVersion != nil
+		ended := o.ErrorCode == ErrorHoldEnded
+		can[ActRetry] = !ended
+		can[ActReauthorize] = ended && o.Kind == Capture
+		can[ActNewAuthorization] = o.Kind == Capture
+	case Cancelled:
+		can[ActForward] = o.SentVersion != nil
+	case Reversed:
+		// A look-up often says no more than that it was taken once: what was taken
+		// back is not forwarded for that.
+		can[ActForward] = o.Kind != Capture
+		can[ActNewAuthorization] = o.Kind == Capture
+	}
+	var next []string
+	for _, a := range Actions {
+		if can[a] {
+			next = append(next, a)
+		}
+	}
+	return next
+}
