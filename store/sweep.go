@@ -119,12 +119,12 @@ const overdueWhen = `w.published_at IS NOT NULL AND w.due_at <= now() AND g.paus
 // and the republish pause in microseconds.
 //
 // The operation is looked up from its work row, and never the other way round,
-// whatever the planner believes: a plan made while the ledger was empty would
-// read all of it for ever after.
+// whatever the planner believes, and by its id alone, for which there is one index:
+// a plan made while the ledger was empty would read all of it for ever after.
 const overdue = `FROM work AS w
-	CROSS JOIN LATERAL (SELECT p.* FROM operations AS p WHERE p.kind = w.kind AND p.id = w.operation_id OFFSET 0) AS o
+	CROSS JOIN LATERAL (SELECT p.* FROM operations AS p WHERE p.id = w.operation_id OFFSET 0) AS o
 	JOIN payment_gateways AS g ON g.id = o.payment_gateway_id
-	WHERE ` + overdueWhen + `
+	WHERE o.kind = w.kind AND ` + overdueWhen + `
 	ORDER BY w.deadline NULLS LAST, w.operation_id LIMIT ?2`
 
 func overdueRule(state models.State) string {
