@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/capstan-pay/capstan/devstack/devstacktest"
-	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
 )
 
@@ -15,17 +13,7 @@ import (
 // months: recently, with -stuck captures open, against an empty ledger with as
 // many; and in full. It anchors its days first, and reports what a day costs.
 func BenchmarkAudit(b *testing.B) {
-	var ledgers [2]bench
-	for i, n := range []int{0, *ledgerSize} {
-		url := devstacktest.NewDatabase(b, nil)
-		s, err := store.Open(b.Context(), url, store.Options{Tempo: models.Tempo{}, StatementTimeout: time.Hour})
-		must(b, err)
-		b.Cleanup(func() { _ = s.Close() })
-		_, err = s.Migrate(b.Context())
-		must(b, err)
-		must(b, fill(b.Context(), s, url, n, 12))
-		ledgers[i] = bench{shop: newShop(b, s, onApproval), url: url, db: openSQL(b, url)}
-	}
+	ledgers := emptyAndLarge(b)
 	b.Run("anchors", func(b *testing.B) {
 		for b.Loop() {
 			days, steps := 0, int64(0)

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,20 +25,7 @@ func TestPlansOfListings(t *testing.T) {
 		"account": gateway, "holds": `ARRAY['pi_1', 'pi_2']`, "references": `ARRAY['cap_1', 'ref_1']`, "hold ids": `ARRAY[` + hold + `]::uuid[]`,
 		"first": quoted(op.ID) + `::uuid`, "last": quoted(op.ID) + `::uuid`, "from": quoted("2026-01-01"), "until": quoted("2026-01-02"),
 	}) {
-		rows, err := conn.QueryContext(t.Context(), "EXPLAIN "+query)
-		must(t, err)
-		var plan []string
-		for rows.Next() {
-			var line string
-			must(t, rows.Scan(&line))
-			plan = append(plan, line)
-		}
-		must(t, rows.Err())
-		text := strings.Join(plan, "\n")
-		t.Logf("%s:\n%s", name, text)
-		if scans := wholeTable.FindAllString(text, -1); len(scans) > 0 {
-			t.Errorf("%s reads whole tables: %v", name, scans)
-		}
+		wantIndexes(t, conn, name, query)
 	}
 }
 

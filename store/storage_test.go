@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"regexp"
 	"strings"
@@ -172,6 +173,27 @@ func TestUpdatesStayOnTheirPages(t *testing.T) {
 	}
 }
 
+// wantIndexes explains a query, wants it to read no table from end to end, and
+// returns its plan.
+func wantIndexes(t *testing.T, conn *sql.Conn, name, query string) string {
+	t.Helper()
+	rows, err := conn.QueryContext(t.Context(), "EXPLAIN "+query)
+	must(t, err)
+	var plan []string
+	for rows.Next() {
+		var line string
+		must(t, rows.Scan(&line))
+		plan = append(plan, line)
+	}
+	must(t, rows.Err())
+	text := strings.Join(plan, "\n")
+	t.Logf("%s:\n%s", name, text)
+	if scans := wholeTable.FindAllString(text, -1); len(scans) > 0 {
+		t.Errorf("%s reads whole tables: %v", name, scans)
+	}
+	return text
+}
+
 var wholeTable = regexp.MustCompile(`Seq Scan on (\S+)`)
 
 // The hot look-ups read by an index, whatever the size of the ledger: of the
@@ -191,20 +213,7 @@ func TestPlansOfHotLookUps(t *testing.T) {
 		"claim":   fmt.Sprintf(`SELECT o.id FROM unnest('{%s}'::uuid[]) AS m (id) JOIN captures AS o ON o.id = m.id AND o.kind = 'capture'`, op.ID),
 		"history": fmt.Sprintf(`SELECT hash FROM events WHERE operation_id = '%s'`, op.ID),
 	} {
-		rows, err := conn.QueryContext(context.Background(), "EXPLAIN "+query)
-		must(t, err)
-		var plan []string
-		for rows.Next() {
-			var line string
-			must(t, rows.Scan(&line))
-			plan = append(plan, line)
-		}
-		must(t, rows.Err())
-		text := strings.Join(plan, "\n")
-		t.Logf("%s:\n%s", name, text)
-		if scans := wholeTable.FindAllString(text, -1); len(scans) > 0 {
-			t.Errorf("%s reads whole tables: %v", name, scans)
-		}
+		text := wantIndexes(t, conn, name, query)
 		if n := strings.Count(text, " on events_"); name == "history" && n != 1 {
 			t.Errorf("the history reads %d partitions", n)
 		}

@@ -20,11 +20,10 @@ var (
 	stuckSize  = flag.Int("stuck", 1000, "stuck captures of both ledgers in BenchmarkSweep/stuck")
 )
 
-// BenchmarkSweep sweeps an empty ledger and one with -ledger finished captures in
-// turn, with nothing open in either and then with -stuck captures that are stuck
-// in both, and reports the medians and their ratio. What follows open work keeps
-// the ratio at 1 whatever -ledger says. The plans of both are printed.
-func BenchmarkSweep(b *testing.B) {
+// emptyAndLarge are an empty ledger, and one with -ledger finished captures of
+// twelve months.
+func emptyAndLarge(b *testing.B) [2]bench {
+	b.Helper()
 	var ledgers [2]bench
 	for i, n := range []int{0, *ledgerSize} {
 		url := devstacktest.NewDatabase(b, nil)
@@ -35,6 +34,17 @@ func BenchmarkSweep(b *testing.B) {
 		must(b, err)
 		must(b, fill(b.Context(), s, url, n, 12))
 		ledgers[i] = bench{shop: newShop(b, s, onApproval), url: url, db: openSQL(b, url)}
+	}
+	return ledgers
+}
+
+// BenchmarkSweep sweeps an empty ledger and one with -ledger finished captures in
+// turn, with nothing open in either and then with -stuck captures that are stuck
+// in both, and reports the medians and their ratio. What follows open work keeps
+// the ratio at 1 whatever -ledger says. The plans of both are printed.
+func BenchmarkSweep(b *testing.B) {
+	ledgers := emptyAndLarge(b)
+	for i := range ledgers {
 		// Each of their holds is looked at once more when it would have ended.
 		ledgers[i].exec(b, `INSERT INTO order_checks (order_id, due_at) SELECT id, now() + interval '3 days' FROM orders`)
 		ledgers[i].exec(b, `ANALYZE order_checks`)
