@@ -39,7 +39,8 @@ type Gateway interface {
 	// again), None (the gateway was reached and has no such operation) or Lost
 	// (could not tell). Whether None is conclusive is the caller's
 	// business: see Capabilities.SettleAfter. The state of the hold alone is
-	// Confirmed only when r.OnlyOne; else Confirmed with Foreign.
+	// Confirmed only when r.OnlyOne; else Confirmed with Foreign. A provider that
+	// cannot be asked answers [Unasked], whatever r says, without a call.
 	LookUp(ctx context.Context, r Request) models.Evidence
 
 	// Reauthorize renews the hold r.Hold for r.AmountCents. Confirmed carries the
@@ -84,6 +85,9 @@ type Request struct {
 	Whole bool
 	// OnlyOne: no other operation of this kind was ever asked of the hold.
 	OnlyOne bool
+	// CaptureAsked: a capture was asked of the hold before. With a void that says
+	// that the hold may be captured after all, whatever our books say.
+	CaptureAsked bool
 	// HoldCents is the hold's full amount.
 	HoldCents int64
 }
@@ -110,6 +114,13 @@ type Capabilities struct {
 	ReplaysErrors bool
 	// LookUp: the provider can be asked what became of an operation.
 	LookUp bool
+	// RepeatIsLookUp, without LookUp: sending the same key and body again inside
+	// IdempotencyWindow moves nothing more, and answers what became of it. After
+	// the window a person is called.
+	RepeatIsLookUp bool
+	// ByHand, without LookUp: no program moves the money. A person does, and says
+	// so; Accepted is the answer to every call.
+	ByHand bool
 	// SettleAfter is how long after the last send plus the claim's budget a
 	// look-up's None is proof.
 	SettleAfter time.Duration
@@ -186,6 +197,11 @@ var (
 	// ErrNoSuchHold is wrapped when the provider was reached and has no such hold.
 	ErrNoSuchHold = errors.New("the gateway has no such hold")
 )
+
+// Unasked is the answer of a LookUp where the provider has none.
+func Unasked(provider string) models.Evidence {
+	return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeUnasked, Message: provider + " cannot be asked what became of an operation"}
+}
 
 // Accounts finds the adapter of a payment gateway by its slug.
 type Accounts map[string]Gateway

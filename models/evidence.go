@@ -20,12 +20,13 @@ const (
 	OutcomeNotSent                  // nothing reached the gateway's books: not dialled, throttled, breaker open
 	OutcomeNone                     // look-up only: the gateway has no such operation
 	OutcomeTakenBack                // it took effect, and the gateway took it back: a chargeback, a failed refund
+	OutcomeUnasked                  // look-up only: the gateway has no way to be asked
 )
 
-var outcomeNames = [...]string{"lost", "confirmed", "declined", "refused", "accepted", "not_sent", "none", "taken_back"}
+var outcomeNames = [...]string{"lost", "confirmed", "declined", "refused", "accepted", "not_sent", "none", "taken_back", "unasked"}
 
 // Outcomes lists every outcome.
-var Outcomes = []Outcome{OutcomeLost, OutcomeConfirmed, OutcomeDeclined, OutcomeRefused, OutcomeAccepted, OutcomeNotSent, OutcomeNone, OutcomeTakenBack}
+var Outcomes = []Outcome{OutcomeLost, OutcomeConfirmed, OutcomeDeclined, OutcomeRefused, OutcomeAccepted, OutcomeNotSent, OutcomeNone, OutcomeTakenBack, OutcomeUnasked}
 
 func (o Outcome) String() string { return outcomeNames[o] }
 
