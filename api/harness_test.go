@@ -140,8 +140,8 @@ func openRedis(t testing.TB, redisURL string) redis.UniversalClient {
 // serve makes an API over a store: what one process would have.
 func (w *world) serve(t testing.TB, s *store.Store, e *enqueuer.Enqueuer, reg prometheus.Registerer) (*api.Server, *webhooks.Webhooks) {
 	t.Helper()
-	parse := func(body []byte, header http.Header, now time.Time) (gateway.Notice, error) {
-		return stripe.ParseWebhook(body, header, []gateway.Secret{stripeSecret, oldStripeSecret}, now, 0)
+	parse := func(body []byte, header http.Header, now time.Time) ([]gateway.Notice, error) {
+		return webhooks.One(stripe.ParseWebhook(body, header, []gateway.Secret{stripeSecret, oldStripeSecret}, now, 0))
 	}
 	hooks, err := webhooks.New(webhooks.Config{
 		Store: s, Enqueuer: e, Settle: w.runner.Settle, Now: time.Now, Log: w.log, Registerer: reg,

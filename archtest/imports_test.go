@@ -54,7 +54,7 @@ var house = map[string][]string{
 
 // testSupport is what any test may import on top of its package's own line.
 var testSupport = []string{
-	"devstack/...", "store/storetest", "gateway/gatewaytest", "gateway/sandbox", "gateway/stripe", "gateway", "models",
+	"devstack/...", "store/storetest", "gateway/gatewaytest/...", "gateway/gatewaytest", "gateway/sandbox", "gateway/stripe", "gateway", "models",
 }
 
 // testsMayAlso widens the map for the tests of one package.
@@ -79,7 +79,7 @@ var thirdParty = map[string][]string{
 	"github.com/stripe/stripe-go":   {}, // the SDKs drive the sandbox in tests, nothing else
 	"github.com/alecthomas/kong":    {"config", "cmd/..."},
 	"flag":                          {"config", "cmd/..."},
-	"testing":                       {"devstack/devstacktest", "store/storetest", "gateway/gatewaytest", "archtest"},
+	"testing":                       {"devstack/devstacktest", "store/storetest", "gateway/gatewaytest", "gateway/gatewaytest/contract", "archtest"},
 }
 
 // testThirdParty is where tests may use a library beyond thirdParty. A library
@@ -95,8 +95,8 @@ var testThirdParty = map[string][]string{
 
 // environmentReaders may call os.Getenv and its kin: config reads it for the
 // program; devstack searches PATH and PG_BIN and hands PATH on to its children;
-// main passes os.Args to config.
-var environmentReaders = []string{"config", "devstack/...", "cmd/..."}
+// main passes os.Args to config; contract finds the published documents for tests.
+var environmentReaders = []string{"config", "devstack/...", "cmd/...", "gateway/gatewaytest/contract"}
 
 // matches reports whether the package pkg is meant by the key.
 func matches(key, pkg string) bool {

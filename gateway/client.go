@@ -152,8 +152,8 @@ const (
 
 func (p Phase) String() string { return [...]string{"sent", "not_sent", "answered"}[p] }
 
-// Call is one request. Form and JSON exclude each other; a POST needs one of
-// them.
+// Call is one request. Form, JSON and Raw exclude each other; a POST needs one
+// of them.
 type Call struct {
 	Label  Label
 	Method string
@@ -163,6 +163,8 @@ type Call struct {
 	Query url.Values
 	Form  url.Values
 	JSON  any
+	// Raw is a JSON body as it is, for a body that is signed.
+	Raw []byte
 	// Header is added as given.
 	Header http.Header
 	// KeyHeader and Key are the provider's idempotency header and its value.
@@ -262,8 +264,10 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 // the remark on repeating above.
 func encode(call Call) ([]byte, string, error) {
 	switch {
-	case call.JSON != nil && call.Form != nil:
-		return nil, "", errors.New("the call has both a form and a JSON body")
+	case call.JSON != nil && call.Form != nil, call.Raw != nil && (call.JSON != nil || call.Form != nil):
+		return nil, "", errors.New("the call has more than one of a form, a JSON body and a raw one")
+	case len(call.Raw) > 0:
+		return call.Raw, "application/json", nil
 	case call.JSON != nil:
 		b, err := json.Marshal(call.JSON)
 		if err != nil {

@@ -94,7 +94,14 @@ type Evidence struct {
 	HoldEndsAt *time.Time `json:"hold_ends_at,omitempty"`
 	// By is the person's name, with FromOperator.
 	By string `json:"by,omitempty"`
+	// Mechanism, with FromOperator, is MechanismManual when it was done by a
+	// person, and not through its gateway account.
+	Mechanism string `json:"mechanism,omitempty"`
 }
+
+// MechanismManual is how a person does what no gateway is asked for. The
+// published API of a peer calls it so.
+const MechanismManual = "manual"
 
 // asked: the gateway was asked, by a look-up or for its list, and this is no
 // answer to a call of ours.

@@ -25,7 +25,7 @@ func TestForgottenOutcomeIsLost(t *testing.T) {
 		}
 		words[string(text)] = true
 	}
-	if len(words) != 8 || len(words) != len(models.Outcomes) {
+	if len(words) != 9 || len(words) != len(models.Outcomes) {
 		t.Errorf("%d outcomes", len(words))
 	}
 }

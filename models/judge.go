@@ -28,6 +28,11 @@ type Facts struct {
 	NoneSettlesIn time.Duration
 	// ReplaysErrors: the gateway repeats an error for ever under the same key.
 	ReplaysErrors bool
+	// Repeats: the gateway has no look-up and is asked by sending the same key and
+	// body again. KeyProtects: the present key is young enough for that.
+	Repeats, KeyProtects bool
+	// ByHand: a person moves the money, and is the only one who knows.
+	ByHand bool
 	// CredentialsWork: a probe of the account succeeded after a config error.
 	CredentialsWork bool
 	// HoldLeftConfirmed is how much of the hold the gateway has not yet been
@@ -94,6 +99,8 @@ func Judge(o Operation, ev Evidence, f Facts) Decision {
 			return lost(o, ev, f) // only a look-up can find that there is nothing
 		}
 		return none(o, f)
+	case OutcomeUnasked:
+		return unasked(o, ev, f)
 	default:
 		return lost(o, ev, f)
 	}
@@ -186,7 +193,7 @@ func tookAndWent(o Operation, ev Evidence, f Facts) (Decision, bool) {
 
 func accepted(o Operation, ev Evidence, f Facts) Decision {
 	return flagOld(Decision{
-		Event: Accepted, Verdict: Wait, CountLook: ev.asked(), Replayed: o.Replayed, Wait: f.nextLook(o),
+		Event: Accepted, Verdict: Wait, CountLook: ev.asked() || f.Repeats, Replayed: o.Replayed, Wait: f.nextLook(o),
 		Name: "accepted", Rule: "the gateway accepted it and decides later",
 	}, o, f)
 }
@@ -198,6 +205,7 @@ func lost(o Operation, ev Evidence, f Facts) Decision {
 		d.Replayed = o.Replayed
 		return flagOld(d, o, f)
 	}
+	d.CountLook = f.Repeats // the call was the way to ask
 	d.CountTry, d.Replayed = ev.Class != ClassInProgress, ev.Answered || o.Replayed && ev.Class == ClassInProgress
 	d.Wait = max(d.Wait, ev.RetryAfter)
 	switch {
@@ -211,7 +219,8 @@ func lost(o Operation, ev Evidence, f Facts) Decision {
 }
 
 // flagOld calls a person once an outcome has been unknown for too long, and
-// once more when the daily looks end. Looks go on, ever; sends stop.
+// once more when the daily looks end. Looks go on, ever; sends stop. Where a
+// send is how the gateway is asked, it may go on for as long as its key protects.
 func flagOld(d Decision, o Operation, f Facts) Decision {
 	if d.Flag != "" {
 		return d
@@ -221,7 +230,7 @@ func flagOld(d Decision, o Operation, f Facts) Decision {
 	case age >= f.Tempo.LooksRareAfter() && (o.NeedsAttention == "" || o.NeedsAttention == FlagUnknown):
 		d.Flag, d.Verdict, d.Name = FlagUnresolved, NeedsAttention, "unresolved"
 		d.Rule = "no proof in thirty days; looks go on once a week, and only a person can end it sooner"
-	case d.Event == Lost && o.UnknownSince != nil && age >= f.Tempo.FlagUnknownAfter() && o.NeedsAttention == "":
+	case d.Event == Lost && o.UnknownSince != nil && age >= f.Tempo.FlagUnknownAfter() && o.NeedsAttention == "" && !f.mayRepeat(o):
 		d.Flag, d.Verdict, d.Name = FlagUnknown, NeedsAttention, "unknown_too_long"
 		d.Rule = "no proof in a quarter of an hour; looks go on, sends stop"
 	}

@@ -40,7 +40,7 @@ func TestEverySituation(t *testing.T) {
 func TestWhatDoesNotMatter(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	draw := func(s *situation) {
-		for q := range asked {
+		for q := range drawn {
 			s.pick[q] = random.IntN(len(asked[q].answers))
 		}
 	}

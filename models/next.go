@@ -22,7 +22,7 @@ var Actions = []string{
 
 // asksGateway are the flags whose answer only the gateway's people have.
 var asksGateway = []string{
-	FlagAmount, FlagCurrency, FlagOverCaptured, FlagDuplicate, FlagForeign, FlagUnresolved, FlagBadRequest, FlagConfig, FlagReversed, FlagPartlyReversed, FlagNotBooked, FlagNotThere,
+	FlagAmount, FlagCurrency, FlagOverCaptured, FlagDuplicate, FlagForeign, FlagUnresolved, FlagBadRequest, FlagConfig, FlagReversed, FlagPartlyReversed, FlagNotBooked, FlagNotThere, FlagNoLookUp,
 }
 
 // NextActions says what a person can do about an operation as it stands, the

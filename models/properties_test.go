@@ -31,6 +31,12 @@ func (s *situation) absent() bool {
 	return s.ev.Outcome == models.OutcomeDeclined || s.ev.Outcome == models.OutcomeNone && s.f.NoneConclusive
 }
 
+// askedBySending: the gateway has no look-up, the claim has nothing proven yet,
+// and the key makes a second arrival of the same call harmless.
+func (s *situation) askedBySending() bool {
+	return s.f.Fenced && s.o.State == models.Capturing && s.f.Repeats && s.f.KeyProtects
+}
+
 func (s *situation) needsHold() bool { return s.o.Kind != models.Refund }
 
 // whole: a line of a list that is as good as a look-up.
@@ -82,8 +88,10 @@ func (s *situation) sends(d *models.Decision) string {
 		return ""
 	case d.Event != "" || d.RotateKey:
 		return "sends and moves at once"
-	case !s.absent():
-		return "sends without a conclusive none from a look-up inside a claim"
+	case !s.absent() && !(s.askedBySending() && s.ev.Outcome == models.OutcomeUnasked && s.ev.Source == models.FromLookUp):
+		return "sends without a conclusive none from a look-up inside a claim, and without a key that protects"
+	case !s.absent() && (s.f.ByHand || s.o.GatewayTransactionID != ""):
+		return "repeats what was accepted, or what a person does"
 	case !s.f.MaySend:
 		return "sends though something stands against it"
 	case s.o.Kind == models.Capture && s.f.Closing:
@@ -98,7 +106,7 @@ func (s *situation) sends(d *models.Decision) string {
 		return "sends what waits for a person"
 	case s.o.NotBefore.After(s.f.Now):
 		return "sends before its time"
-	case s.f.ReplaysErrors && s.o.Replayed:
+	case s.f.ReplaysErrors && s.o.Replayed && s.absent():
 		return "sends under a key that only repeats its error"
 	case s.o.Cause == models.CauseAdopted:
 		return "sends what happened without us"
@@ -307,7 +315,7 @@ func (s *situation) looks(d *models.Decision) string {
 	switch {
 	case d.Wait <= 0 || d.Wait > 7*24*time.Hour:
 		return "a look without a pause is a loop, one that never comes is a loss"
-	case d.Event == models.Lost && unknown >= 15*time.Minute && flagged == "":
+	case d.Event == models.Lost && unknown >= 15*time.Minute && flagged == "" && !(s.askedBySending() && s.f.MaySend):
 		return "a quarter of an hour without proof, and nobody is called"
 	case unknown >= 30*24*time.Hour && (flagged == "" || flagged == models.FlagUnknown):
 		return "thirty days without proof, and nobody is called again"

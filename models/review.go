@@ -169,8 +169,8 @@ func (r *Review) addMismatch(o Order, c Operation, now time.Time, cancelAfter ti
 	r.Needs = append(r.Needs, Need{
 		Kind: Refund, Cause: CauseCancel, CaptureID: c.ID, AuthorizationID: c.AuthorizationID, AmountCents: c.RefundBalance(), Verdict: Cancel, Rule: rule,
 	})
-	if c.paidBackElsewhere() {
-		r.Withhold(c.ID)
+	if why := c.whyWithheld(); why != "" {
+		r.withhold(c.ID, why)
 	}
 }
 
@@ -181,7 +181,25 @@ func (o Operation) paidBackElsewhere() bool {
 
 // Withhold keeps the refunds of a capture from being started: the gateway gave,
 // or took, money of it back without us, so that its balance here says too much.
-func (r *Review) Withhold(captureID string) {
+func (r *Review) Withhold(captureID string) { r.withhold(captureID, rulePaidBack) }
+
+// Why nothing of a capture is given back by itself.
+const (
+	rulePaidBack = "money of the capture went back without us: a person must give back what is really left of it"
+	ruleManual   = "a person captured it, and not its gateway account: a person must give it back, and say so"
+)
+
+func (o Operation) whyWithheld() string {
+	switch {
+	case o.paidBackElsewhere():
+		return rulePaidBack
+	case o.Manual():
+		return ruleManual
+	}
+	return ""
+}
+
+func (r *Review) withhold(captureID, why string) {
 	var needs []Need
 	for _, n := range r.Needs {
 		if n.Kind != Refund || n.CaptureID != captureID {
@@ -189,7 +207,7 @@ func (r *Review) Withhold(captureID string) {
 			continue
 		}
 		n.Verdict = NeedsAttention
-		n.Rule = "money of the capture went back without us: a person must give back what is really left of it (" + n.Rule + ")"
+		n.Rule = why + " (" + n.Rule + ")"
 		r.Withheld = append(r.Withheld, n)
 	}
 	r.Needs = needs
@@ -219,6 +237,8 @@ func Cancellable(o Order, c Operation, ops []Operation) (rule, guard, why string
 		return "", "nothing_left", "the capture has nothing left to give back"
 	case c.TakenBackFlag():
 		return "", "taken_back", c.WhyNotReturned()
+	case c.Manual():
+		return "", GuardManual, c.WhyNotReturned()
 	case o.LiveOperations > live(captures):
 		return "", "operation_under_way", "the order has a refund or a void under way; wait for its outcome"
 	case o.Status != OrderCancelled && o.CancelRequestedAt != nil:
@@ -235,8 +255,24 @@ func Cancellable(o Order, c Operation, ops []Operation) (rule, guard, why string
 	return "", "no_mismatch", fmt.Sprintf("the order is %s and costs %d, as it did when this was captured: there is no mismatch; refund instead", o.Status, o.TotalAmountCents)
 }
 
-// WhyNotReturned says why nothing of a capture that was taken back is given back.
+// GuardManual stands against giving a capture back that a person made, and
+// DetailManual is how a peer's published API words that.
+const (
+	GuardManual  = "manually_captured"
+	DetailManual = "Unable to automatically refund a manually captured transaction"
+)
+
+// Manual: a person did it, and not the gateway account that the row names, so
+// that the account is never asked for anything about it.
+func (o Operation) Manual() bool { return o.Mechanism == MechanismManual }
+
+// WhyNotReturned says why nothing of a capture that was taken back, or that a
+// person made, is given back.
 func (o Operation) WhyNotReturned() string {
+	if !o.TakenBackFlag() && o.Manual() {
+		return fmt.Sprintf(DetailManual+": %s said that it was captured, and its gateway account is asked for nothing about it. "+
+			"Give the money back as it was taken, then record that: _refund with refund_mechanism manual", o.AssertedBy)
+	}
 	return fmt.Sprintf("the gateway took money of this capture back (%s), so that the payer may have it already; "+
 		"see at the gateway how much, send _acknowledge, then refund what is left", o.NeedsAttention)
 }
@@ -276,11 +312,11 @@ func (r *Review) addDifference(o Order, captures, returns []Operation, p Policy,
 		return
 	}
 	for _, c := range captures {
-		if p.RefundDifference && c.RefundBalance() > 0 && c.paidBackElsewhere() {
+		if why := c.whyWithheld(); p.RefundDifference && c.RefundBalance() > 0 && why != "" {
 			r.Needs = append(r.Needs, Need{
 				Kind: Refund, Cause: CauseDifference, CaptureID: c.ID, AuthorizationID: c.AuthorizationID, AmountCents: min(over, c.RefundBalance()), Verdict: Cancel, Rule: rule,
 			})
-			r.Withhold(c.ID)
+			r.withhold(c.ID, why)
 			return
 		}
 	}
@@ -299,6 +335,9 @@ func giver(captures []Operation, cents int64) *Operation {
 	var some *Operation
 	for i := len(captures) - 1; i >= 0; i-- {
 		c := &captures[i]
+		if c.Manual() {
+			continue // a person gives it back
+		}
 		if c.RefundBalance() >= cents {
 			return c
 		}

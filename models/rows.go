@@ -246,15 +246,19 @@ type Operation struct {
 	Unsent       int        `bun:"unsent"`   // calls in a row that provably did not leave
 	UnknownSince *time.Time `bun:"unknown_since"`
 	// NeedsAttention is why a person is needed; empty when none is.
-	NeedsAttention       string     `bun:"needs_attention,nullzero"`
-	GatewayTransactionID string     `bun:"gateway_transaction_id,nullzero"`
-	GatewayRequestID     string     `bun:"gateway_request_id,nullzero"`
-	Message              string     `bun:"message,nullzero"`
-	ErrorCode            string     `bun:"error_code,nullzero"`
-	ErrorDetail          string     `bun:"error_detail,nullzero"`
-	Token                string     `bun:"token,nullzero"`
-	AssertedBy           string     `bun:"asserted_by,nullzero"`
-	FinishedAt           *time.Time `bun:"finished_at"`
+	NeedsAttention       string `bun:"needs_attention,nullzero"`
+	GatewayTransactionID string `bun:"gateway_transaction_id,nullzero"`
+	GatewayRequestID     string `bun:"gateway_request_id,nullzero"`
+	Message              string `bun:"message,nullzero"`
+	ErrorCode            string `bun:"error_code,nullzero"`
+	ErrorDetail          string `bun:"error_detail,nullzero"`
+	Token                string `bun:"token,nullzero"`
+	// AssertedBy is the person whose word is its only proof; empty where a gateway
+	// told. Mechanism is MechanismManual where it was done by a person, and not
+	// through its gateway account.
+	AssertedBy string     `bun:"asserted_by,nullzero"`
+	Mechanism  string     `bun:"mechanism,nullzero"`
+	FinishedAt *time.Time `bun:"finished_at"`
 	Labels
 	CreatedAt time.Time `bun:"created_at"`
 	UpdatedAt time.Time `bun:"updated_at"`

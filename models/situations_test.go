@@ -56,6 +56,14 @@ const (
 	qNotBefore
 	qAnswered
 	qTook
+	drawn // what follows is answered the usual way unless a scene says otherwise
+)
+
+const (
+	qRepeats = iota + drawn
+	qKeyProtects
+	qByHand
+	qAccepted
 	questions
 )
 
@@ -126,6 +134,14 @@ var asked = [questions]question{
 			s.ev.TookCents = int64(i) * 1500
 		}
 	}},
+	qRepeats:     yesNo("how it is asked", "the gateway is asked by a look-up, or not at all", "the gateway is asked by sending the same again", func(s *situation) *bool { return &s.f.Repeats }),
+	qKeyProtects: yesNo("key", "the key is too old to protect", "the key protects", func(s *situation) *bool { return &s.f.KeyProtects }),
+	qByHand:      yesNo("by hand", "a program moves the money", "a person moves the money", func(s *situation) *bool { return &s.f.ByHand }),
+	qAccepted: {"before", []string{"not accepted before", "accepted before"}, func(s *situation, i int) {
+		if i == 1 {
+			s.o.GatewayTransactionID = "tx_1"
+		}
+	}},
 	qAnswered: yesNo("answered", "no answer that is repeated", "an error that may be repeated", func(s *situation) *bool { return &s.ev.Answered }),
 }
 
@@ -163,12 +179,45 @@ func scenes() []scene {
 	all := []scene{{given: map[int]int{qFenced: 1}, matters: []int{qState, qOutcome}}} // a claim on what is not being captured
 	for i, outcome := range models.Outcomes {
 		for j, source := range models.Sources {
+			if outcome == models.OutcomeUnasked && source == models.FromLookUp {
+				all = append(all, unaskedScenes(map[int]int{qFenced: 1, qState: capturing, qOutcome: i, qSource: j})...)
+			} else {
+				all = append(all, scene{map[int]int{qFenced: 1, qState: capturing, qOutcome: i, qSource: j}, append([]int{qKind}, insideMatters(outcome, source)...)})
+			}
+			if source == models.FromAnswer && (outcome == models.OutcomeLost || outcome == models.OutcomeAccepted) {
+				// All that an adapter answers that has no look-up and proves nothing.
+				all = append(all, scene{
+					map[int]int{qFenced: 1, qState: capturing, qOutcome: i, qSource: j, qRepeats: 1},
+					union([]int{qKind}, insideMatters(outcome, source), repeatMatters),
+				})
+			}
 			all = append(all,
-				scene{map[int]int{qFenced: 1, qState: capturing, qOutcome: i, qSource: j}, append([]int{qKind}, insideMatters(outcome, source)...)},
 				scene{map[int]int{qFenced: 0, qOutcome: i, qSource: j}, append([]int{qKind, qState}, outsideMatters(outcome)...)})
 		}
 	}
 	return all
+}
+
+// unaskedScenes are those of a claim whose gateway cannot be asked.
+func unaskedScenes(given map[int]int) []scene {
+	with := func(q, answer int, matters ...int) scene {
+		g := maps.Clone(given)
+		g[q] = answer
+		return scene{g, append([]int{qKind}, matters...)}
+	}
+	return []scene{
+		with(qByHand, 1, qFlag, qAge),
+		with(qByHand, 0, union([]int{qAccepted, qRepeats, qCause, qAge}, repeatMatters)...),
+	}
+}
+
+// repeatMatters is what matters of sending the same again.
+var repeatMatters = []int{qKeyProtects, qMaySend, qClosing, qGone, qHoldEnded, qTries, qNotBefore, qFlag}
+
+func union(lists ...[]int) []int {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // insideMatters is what matters of an outcome that a claim learns.
@@ -178,7 +227,7 @@ func insideMatters(outcome models.Outcome, source models.Source) []int {
 	case outcome == models.OutcomeConfirmed:
 		return []int{qAmount, qCurrency, qForeign, qTransaction, qCause, qHoldLeft}
 	case outcome == models.OutcomeTakenBack && (found || source == models.FromListing):
-		return []int{qAmount, qCurrency, qForeign, qHoldLeft, qCause, qTook}
+		return []int{qAmount, qCurrency, qForeign, qHoldLeft, qCause, qRefunded, qTook}
 	case outcome == models.OutcomeRefused:
 		return nil
 	case outcome == models.OutcomeAccepted:
@@ -225,7 +274,8 @@ func (sc scene) each(fn func(*situation)) {
 	}
 	seed := uint32(2463534242)
 	for n := range total {
-		for q := range s.pick { // the same ones every time
+		s.pick = [questions]int{}
+		for q := range drawn { // the same ones every time
 			seed ^= seed << 13
 			seed ^= seed >> 17
 			seed ^= seed << 5

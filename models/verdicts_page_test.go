@@ -33,6 +33,7 @@ what it takes for a capture: a refund needs neither a living hold nor a standing
   refund has none), then daily, and weekly once it has been open for 30 days. A person is called after 15 minutes, and again after 30
   days. Looks never end.
 - ` + "`taken_back`" + ` is a chargeback, a capture that failed after it had succeeded, or a refund that came back.
+- ` + "`unasked`" + ` stands for the look-up of a gateway that has none. Unless ` + "`when`" + ` says otherwise a gateway is asked by a look-up and a program moves the money.
 
 This page is generated: ` + "`go test ./models -run TestVerdictsPage -update`" + `. A test fails while it does not say what the code does.
 
@@ -162,6 +163,10 @@ var short = map[string]string{
 	"no capture": "its capture is known", "not flagged": "flagged",
 }
 
+// usual are the questions whose first answer goes without saying: most gateways
+// have a look-up.
+var usual = map[string]bool{"how it is asked": true, "key": true, "by hand": true, "before": true}
+
 // when names what must be so beside that.
 func (e *entry) when() string {
 	var must []string
@@ -171,7 +176,7 @@ func (e *entry) when() string {
 			continue
 		}
 		list, all, _ := e.answers(q.name)
-		if all {
+		if all || usual[q.name] && len(list) == 1 && list[0] == q.answers[0] {
 			continue
 		}
 		if q.name == "class" {

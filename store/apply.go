@@ -78,6 +78,7 @@ type moveRest struct {
 	ErrorDetail      string         `json:"error_detail,omitempty"`
 	Token            string         `json:"token,omitempty"`
 	AssertedBy       string         `json:"asserted_by,omitempty"`
+	Mechanism        string         `json:"mechanism,omitempty"`
 	HoldClose        string         `json:"hold_close,omitempty"`
 	Leaves           bool           `json:"leaves,omitempty"`
 	Verdict          models.Verdict `json:"verdict,omitempty"`
@@ -296,7 +297,7 @@ func (m Move) row(event models.Event) (moveRow, error) {
 			UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
 			Flag:        d.Flag, ClearFlag: d.ClearFlag, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
 			Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
-			AssertedBy: clean(ev.By), Leaves: m.Leaves && to.Live(),
+			AssertedBy: clean(ev.By), Mechanism: ev.Mechanism, Leaves: m.Leaves && to.Live(),
 		},
 	}
 	if ev.Source != "" {

@@ -52,6 +52,9 @@ func (s *Store) RetryFailed(ctx context.Context, tx Tx, op models.Operation, act
 		if capture.TakenBackFlag() {
 			return nil, refuse("taken_back", "_retry", "%s", capture.WhyNotReturned())
 		}
+		if capture.Manual() {
+			return nil, refuse(RuleManuallyCaptured, "_retry", "%s", capture.WhyNotReturned())
+		}
 		n.capture = &capture
 	}
 	var there bool
@@ -111,8 +114,17 @@ func (s *Store) lockHold(ctx context.Context, tx Tx, mode models.Mode, id string
 	return order, hold, err
 }
 
+// RuleManuallyCaptured is the rule of the refusal to give a capture back through a
+// gateway account that never took it: a person did.
+const RuleManuallyCaptured = models.GuardManual
+
 // RefundByHand gives amount of a succeeded capture back; 0 means all that is left.
 func (s *Store) RefundByHand(ctx context.Context, tx Tx, mode models.Mode, captureID string, amount int64, actor string) (models.Operation, error) {
+	return s.refundOf(ctx, tx, mode, captureID, amount, actor, false)
+}
+
+// refundOf makes a refund by hand. Elsewhere: a person made it already.
+func (s *Store) refundOf(ctx context.Context, tx Tx, mode models.Mode, captureID string, amount int64, actor string, elsewhere bool) (models.Operation, error) {
 	order, hold, capture, err := s.lockCapture(ctx, tx, mode, captureID)
 	if err != nil {
 		return models.Operation{}, err
@@ -125,6 +137,9 @@ func (s *Store) RefundByHand(ctx context.Context, tx Tx, mode models.Mode, captu
 	}
 	if capture.TakenBackFlag() {
 		return models.Operation{}, refuse("taken_back", "_refund", "%s", capture.WhyNotReturned())
+	}
+	if capture.Manual() && !elsewhere {
+		return models.Operation{}, refuse(RuleManuallyCaptured, "_refund", "%s", capture.WhyNotReturned())
 	}
 	if amount == 0 {
 		amount = capture.RefundBalance()

@@ -35,6 +35,8 @@ type Claim struct {
 	MultiCapture bool       `bun:"multi_capture"`
 	// Asked is how many operations of this kind were ever asked of the hold.
 	Asked int `bun:"asked"`
+	// CaptureAsked: a capture was ever asked of the hold.
+	CaptureAsked bool `bun:"capture_asked"`
 	// Capture is the gateway's id of the capture a refund returns.
 	Capture string `bun:"capture_transaction"`
 	// CaptureCents is what that capture took.
@@ -120,7 +122,7 @@ const claimColumns = `o.kind, o.id, o.mode, o.number, o.order_id, o.authorizatio
 const claimFacts = `g.slug AS account, a.gateway_transaction_id AS hold, a.amount_cents AS hold_cents,
        a.confirmed_cents AS hold_confirmed_cents, a.capture_before AS hold_before, a.estimated_before AS hold_estimate, a.closed_at IS NOT NULL AS hold_closed,
        a.multi_capture, ?capture AS capture_transaction, ?taken AS capture_cents, ?gone AS capture_gone,
-       CASE o.kind WHEN 'capture' THEN a.capture_sequence WHEN 'refund' THEN a.refund_sequence ELSE a.void_sequence END AS asked,
+       CASE o.kind WHEN 'capture' THEN a.capture_sequence WHEN 'refund' THEN a.refund_sequence ELSE a.void_sequence END AS asked, a.capture_sequence > 0 AS capture_asked,
        CASE WHEN o.cause = 'adopted' THEN greatest(o.created_at, g.look_first_since) ELSE g.look_first_since END AS none_since,
        ?sendable AS may_send, (r.status = 'cancelled' OR r.cancel_requested_at IS NOT NULL) AS closing, now() AS db_now`
 
@@ -281,6 +283,19 @@ func (c Claim) Facts(t models.Tempo, settleAfter time.Duration, replaysErrors bo
 		f.NoneSettlesIn = settles.Sub(c.Now)
 	}
 	return f
+}
+
+// KeyAge is how long ago something was sent, or may have been, under an
+// idempotency key of an operation for the first time, by the database's clock;
+// zero when nothing was.
+func (s *Store) KeyAge(ctx context.Context, id, key string) (time.Duration, error) {
+	var age float64
+	err := s.db.NewRaw(`SELECT COALESCE(extract(epoch FROM now() - min(claimed_at)), 0)::float8 FROM attempts
+		WHERE operation_id = ? AND call = 'send' AND idempotency_key = ?`, id, key).Scan(ctx, &age)
+	if err != nil {
+		return 0, fmt.Errorf("read when %s was first sent under its key: %w", id, err)
+	}
+	return time.Duration(age * float64(time.Second)), nil
 }
 
 // latest is the later of two moments, either of which may be missing.

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,15 +20,39 @@ type InboxEvent struct {
 	Tries      int       `bun:"tries"`
 }
 
+// InboxMessage is what a verified webhook says about one thing.
+type InboxMessage struct {
+	// EventID is the sender's id of it, by which a repetition is known.
+	EventID string
+	Topic   string
+	Body    []byte
+}
+
 // Receive stores a verified webhook and reports whether it is new. The sender's
 // event id makes a repetition harmless.
 func (s *Store) Receive(ctx context.Context, source, eventID, topic string, body []byte) (bool, error) {
-	n, err := s.exec(ctx, nil, `INSERT INTO inbox (id, source, event_id, topic, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (source, event_id) DO NOTHING`,
-		NewID(), source, clean(eventID), clean(topic), body)
-	if err != nil {
-		return false, fmt.Errorf("store webhook %.80s of %.80s: %w", eventID, source, tooLong(err, "id"))
+	fresh, err := s.ReceiveAll(ctx, source, []InboxMessage{{EventID: eventID, Topic: topic, Body: body}})
+	return fresh == 1, err
+}
+
+// ReceiveAll stores all that one verified webhook says, or nothing of it, and
+// returns how much of it is new.
+func (s *Store) ReceiveAll(ctx context.Context, source string, messages []InboxMessage) (fresh int, err error) {
+	if len(messages) == 0 {
+		return 0, nil
 	}
-	return n == 1, nil
+	// One order for everybody, so that two who store the same at once do not wait for each other.
+	messages = slices.SortedStableFunc(slices.Values(messages), func(a, b InboxMessage) int { return strings.Compare(a.EventID, b.EventID) })
+	rows := strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?), ", len(messages)), ", ")
+	args := make([]any, 0, 5*len(messages))
+	for _, m := range messages {
+		args = append(args, NewID(), source, clean(m.EventID), clean(m.Topic), m.Body)
+	}
+	n, err := s.exec(ctx, nil, `INSERT INTO inbox (id, source, event_id, topic, body) VALUES `+rows+` ON CONFLICT (source, event_id) DO NOTHING`, args...)
+	if err != nil {
+		return 0, fmt.Errorf("store webhook %.80s of %.80s: %w", messages[0].EventID, source, tooLong(err, "id"))
+	}
+	return int(n), nil
 }
 
 // NextInbox takes events that are due, and keeps others away from them for a

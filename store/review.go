@@ -348,6 +348,12 @@ func (s *Store) closeHold(ctx context.Context, tx Tx, order *models.Order, id, r
 // CancelCapture gives the money of one mismatched capture back at an operator's
 // word: the conditions of the automatic cancel hold, but for the waiting time.
 func (s *Store) CancelCapture(ctx context.Context, tx Tx, mode models.Mode, captureID string, now time.Time, actor string) (models.Operation, error) {
+	return s.cancelCapture(ctx, tx, mode, captureID, actor, false)
+}
+
+// cancelCapture makes the refund of a cancel. Elsewhere: a person gave the money
+// back already.
+func (s *Store) cancelCapture(ctx context.Context, tx Tx, mode models.Mode, captureID, actor string, elsewhere bool) (models.Operation, error) {
 	order, hold, capture, err := s.lockCapture(ctx, tx, mode, captureID)
 	if err != nil {
 		return models.Operation{}, err
@@ -359,7 +365,11 @@ func (s *Store) CancelCapture(ctx context.Context, tx Tx, mode models.Mode, capt
 	if undecided(capture) {
 		return capture, busy("operation_under_way", "_cancel", "the capture is %s; wait for its outcome", capture.State)
 	}
-	rule, guard, why := models.Cancellable(order, capture, ops)
+	asked := capture
+	if elsewhere {
+		asked.Mechanism = "" // nothing is asked of the account that never took it
+	}
+	rule, guard, why := models.Cancellable(order, asked, ops)
 	switch guard {
 	case "":
 	case "operation_under_way":

@@ -194,6 +194,9 @@ func (a *account) lookUp(ctx context.Context, r gateway.Request, until time.Time
 
 // ask is lookUp that leaves the ledger alone unless it may wake the account's rows.
 func (a *account) ask(ctx context.Context, r gateway.Request, until time.Time, wake bool) models.Evidence {
+	if !a.caps.LookUp {
+		return gateway.Unasked(a.caps.Provider)
+	}
 	if !a.await(ctx, until) {
 		return models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNotSent, Message: "the account has as many calls under way as it may"}
 	}

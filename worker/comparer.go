@@ -283,7 +283,7 @@ func (c *comparer) lookUp(ctx context.Context, op models.Operation) (models.Evid
 		return models.Evidence{}, false, err
 	}
 	ev, err := c.ask(ctx, request(claim))
-	return ev, claim.Facts(c.r.tempo, c.a.caps.SettleAfter, c.a.caps.ReplaysErrors).NoneConclusive, err
+	return ev, c.r.known(ctx, c.a, claim).NoneConclusive, err
 }
 
 const (

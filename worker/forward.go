@@ -80,7 +80,7 @@ func (r *Runner) forwardEnded(ctx context.Context, op models.Operation, actor, r
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
 	ev := a.lookUp(call, request(c), time.Now().Add(patience))
-	if facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors); ev.Outcome == models.OutcomeNone && !facts.NoneConclusive {
+	if facts := r.known(ctx, a, c); ev.Outcome == models.OutcomeNone && !facts.NoneConclusive {
 		return models.Decision{}, forwardRefusal(op.Kind, ev, models.Decision{Event: models.Lost, Wait: facts.NoneSettlesIn, Rule: "not there yet; a call may still land"})
 	}
 	if ev.Outcome != models.OutcomeConfirmed && ev.Outcome != models.OutcomeTakenBack {
@@ -107,6 +107,7 @@ func (r *Runner) describe(ctx context.Context, op models.Operation) (store.Claim
 	c := store.Claim{
 		Operation: op, Account: g.Slug, Hold: hold.GatewayTransactionID, HoldCents: hold.AmountCents, HoldConfirmedCents: hold.ConfirmedCents,
 		HoldBefore: hold.CaptureBefore, HoldEstimate: hold.EstimatedBefore, HoldClosed: hold.ClosedAt != nil, MultiCapture: hold.MultiCapture, Asked: asked,
+		CaptureAsked: hold.CaptureSequence > 0,
 		MaySend: op.NeedsAttention == "" && op.Cause != models.CauseAdopted, NoneSince: g.LookFirstSince, Now: time.Now(),
 	}
 	if op.CaptureID != nil {
@@ -140,7 +141,7 @@ func (r *Runner) Inspect(ctx context.Context, mode models.Mode, kind models.Kind
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
 	ev := a.ask(call, request(c), time.Now().Add(patience), false)
-	facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors)
+	facts := r.known(ctx, a, c)
 	facts.Fenced = op.State.Live()
 	if facts.Fenced {
 		op.State = models.Capturing

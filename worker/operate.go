@@ -205,7 +205,7 @@ func earlier(a, b time.Time) time.Time {
 // credentials a harmless call tells a bad account, which is paused, from a bad
 // row, which is parked.
 func (r *Runner) facts(ctx context.Context, a *account, c store.Claim, ev models.Evidence) models.Facts {
-	facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors)
+	facts := r.known(ctx, a, c)
 	if ev.Class != models.ClassConfig {
 		return facts
 	}
@@ -218,6 +218,23 @@ func (r *Runner) facts(ctx context.Context, a *account, c store.Claim, ev models
 			r.log.ErrorContext(ctx, "gateway could not be paused", "gateway", c.Account, "error", err)
 		}
 	}
+	return facts
+}
+
+// known are the facts of a claim at its account. A key whose age cannot be read
+// protects nothing.
+func (r *Runner) known(ctx context.Context, a *account, c store.Claim) models.Facts {
+	facts := c.Facts(r.tempo, a.caps.SettleAfter, a.caps.ReplaysErrors)
+	facts.Repeats, facts.ByHand = a.caps.RepeatIsLookUp, a.caps.ByHand
+	if !facts.Repeats {
+		return facts
+	}
+	age, err := r.store.KeyAge(ctx, c.ID, c.IdempotencyKey())
+	if err != nil {
+		r.log.WarnContext(ctx, "the age of an idempotency key could not be read; nothing is repeated under it now", "operation_id", c.ID, "error", err)
+		return facts
+	}
+	facts.KeyProtects = age+r.tempo.Lease() < a.caps.IdempotencyWindow
 	return facts
 }
 
@@ -273,7 +290,7 @@ func (r *Runner) next(c store.Claim, ev models.Evidence, d models.Decision) erro
 func request(c store.Claim) gateway.Request {
 	return gateway.Request{
 		Kind: c.Kind, Reference: c.GatewayReference, Key: c.IdempotencyKey(), AmountCents: c.AmountCents, CurrencyCode: c.CurrencyCode,
-		Hold: c.Hold, Capture: c.Capture, Final: !c.MultiCapture, OnlyOne: c.Asked == 1, HoldCents: c.HoldCents,
+		Hold: c.Hold, Capture: c.Capture, Final: !c.MultiCapture, OnlyOne: c.Asked == 1, HoldCents: c.HoldCents, CaptureAsked: c.CaptureAsked,
 		// A cancel returns the balance; all of it, when nothing was refunded before.
 		Whole: c.Kind == models.Refund && c.Cause == models.CauseCancel && c.AmountCents == c.CaptureCents,
 	}

@@ -81,7 +81,8 @@ func (r *Runner) claimToLook(ctx context.Context, op models.Operation, actor, re
 
 // lookOnly looks a claimed operation up and records what that proved. It never
 // sends: what the gateway conclusively does not have goes back, and its own task
-// sends it, after wait. A refusal says that no adapter is configured here.
+// sends it, after wait; so it does where sending again is how the gateway is
+// asked. A refusal says that no adapter is configured here.
 func (r *Runner) lookOnly(ctx context.Context, c store.Claim, actor string, wait time.Duration) (models.Evidence, models.Decision, error) {
 	a, ok := r.accounts[c.Account]
 	if !ok {
@@ -89,7 +90,10 @@ func (r *Runner) lookOnly(ctx context.Context, c store.Claim, actor string, wait
 		return models.Evidence{}, models.Decision{}, noAdapter(c.Account)
 	}
 	ev, d := r.look(ctx, a, c)
-	if d.Send {
+	switch {
+	case d.Send && ev.Outcome == models.OutcomeUnasked:
+		d = models.Repeated(c.Operation, wait)
+	case d.Send:
 		d = models.Decision{Event: models.NotSent, Verdict: models.Retry, Replayed: c.Replayed, Wait: wait, Rule: d.Rule}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.tempo.RecordTimeout())

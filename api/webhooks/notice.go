@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
+	"github.com/capstan-pay/capstan/store"
 )
 
 // stored is how a gateway's notice lies in the inbox: what its adapter read when
@@ -36,6 +38,23 @@ func wrap(n gateway.Notice, body []byte) ([]byte, error) {
 		EventID: n.EventID, Type: n.Type, At: n.At, Live: n.Live, Hold: n.Hold, Kind: n.Kind, Reference: n.Reference,
 		Evidence: storedEvidence{n.Evidence, n.Evidence.Outcome.String()}, Message: body,
 	})
+}
+
+// wrapAll wraps the notices of one message. The message lies beside each, unless
+// that were more than a message may weigh; then beside the first.
+func wrapAll(notices []gateway.Notice, body []byte) ([]store.InboxMessage, error) {
+	messages := make([]store.InboxMessage, 0, len(notices))
+	for i, n := range notices {
+		if i > 0 && len(notices)*len(body) > api.MaxWebhook {
+			body = nil
+		}
+		raw, err := wrap(n, body)
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, store.InboxMessage{EventID: n.EventID, Topic: n.Type, Body: raw})
+	}
+	return messages, nil
 }
 
 func unwrap(raw []byte) (gateway.Notice, error) {

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"strconv"
 
 	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/store"
 )
 
 // unverified is all that the sender of a message without proof is told.
@@ -36,39 +38,46 @@ func (w *Webhooks) receiveNotice(s Source) api.Handler {
 		if err != nil {
 			return err
 		}
-		notice, err := s.Parse(body, r.Header, w.now())
-		if errors.Is(err, gateway.ErrUnreadable) {
+		notices, err := s.Parse(body, r.Header, w.now())
+		if errors.Is(err, gateway.ErrUnreadable) || err == nil && len(notices) == 0 {
 			// It is genuine: somebody will want to know what it was.
-			return w.keep(rw, r, s.Slug, digest(body), topicUnreadable, body)
+			return w.keep(rw, r, s.Slug, s.Reply, store.InboxMessage{EventID: digest(body), Topic: topicUnreadable, Body: body})
 		}
 		if err != nil {
 			w.log.WarnContext(r.Context(), "webhook refused", "source", s.Slug, "request_id", api.RequestID(r.Context()), "error", err)
 			return w.unverified(s.Slug)
 		}
-		stored, err := wrap(notice, body)
+		messages, err := wrapAll(notices, body)
 		if err != nil {
 			return err
 		}
-		return w.keep(rw, r, s.Slug, notice.EventID, notice.Type, stored)
+		return w.keep(rw, r, s.Slug, s.Reply, messages...)
 	}
 }
 
 // topicUnreadable marks what is genuine and was not understood.
 const topicUnreadable = "unreadable"
 
-// keep stores a verified message and answers. From here on it is ours.
-func (w *Webhooks) keep(rw http.ResponseWriter, r *http.Request, source, eventID, topic string, body []byte) error {
-	isNew, err := w.store.Receive(r.Context(), source, eventID, topic, body)
+// keep stores what a verified message says, all of it or nothing, and answers.
+// From here on it is ours.
+func (w *Webhooks) keep(rw http.ResponseWriter, r *http.Request, source string, reply Reply, messages ...store.InboxMessage) error {
+	fresh, err := w.store.ReceiveAll(r.Context(), source, messages)
 	if err != nil {
 		return err
 	}
 	result := resultDuplicate
-	if isNew {
+	if fresh > 0 {
 		result = resultStored
 		w.nudge()
 	}
 	w.metrics.received.WithLabelValues(source, result).Inc()
-	api.WriteJSON(rw, http.StatusOK, "application/json", map[string]string{"status": result})
+	if reply.Body == nil {
+		api.WriteJSON(rw, http.StatusOK, "application/json", map[string]string{"status": result})
+		return nil
+	}
+	rw.Header().Set("Content-Type", reply.ContentType)
+	rw.Header().Set("Content-Length", strconv.Itoa(len(reply.Body)))
+	_, _ = rw.Write(reply.Body) // a sender that is gone sends again
 	return nil
 }
 
@@ -103,7 +112,7 @@ func (w *Webhooks) receiveOrder(rw http.ResponseWriter, r *http.Request) error {
 		p.Header = topicHeader
 		return p
 	}
-	return w.keep(rw, r, commerceLayer, orderEventID(topic, body), topic, body)
+	return w.keep(rw, r, commerceLayer, Reply{}, store.InboxMessage{EventID: orderEventID(topic, body), Topic: topic, Body: body})
 }
 
 // signed compares the signature with what every secret would have made.

@@ -26,9 +26,27 @@ type Source struct {
 	Mode models.Mode
 	// Parse verifies a message on its raw body and translates it: an adapter's
 	// parser with the account's secrets. Its error wraps gateway.ErrSignature or
-	// gateway.ErrUnreadable. Nil while the account has no secret: nothing can be
-	// verified then, so nothing is accepted.
-	Parse func(body []byte, header http.Header, now time.Time) (gateway.Notice, error)
+	// gateway.ErrUnreadable, and then there are no notices; a genuine message has
+	// at least one. Nil while the account has no secret: nothing can be verified
+	// then, so nothing is accepted.
+	Parse func(body []byte, header http.Header, now time.Time) ([]gateway.Notice, error)
+	// Reply is what the sender wants to read once its message is stored. Empty: a
+	// small JSON object, for people.
+	Reply Reply
+}
+
+// Reply is the answer to a message that was stored; its status is 200.
+type Reply struct {
+	ContentType string
+	Body        []byte
+}
+
+// One makes a [Source].Parse of what reads a message as one notice.
+func One(n gateway.Notice, err error) ([]gateway.Notice, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []gateway.Notice{n}, nil
 }
 
 // CommerceLayer is how orders come in from Commerce Layer.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
@@ -40,6 +41,26 @@ func TestStoredNotice(t *testing.T) {
 	}
 	if _, err := unwrap([]byte(`{`)); err == nil {
 		t.Error("half a notice was read")
+	}
+}
+
+// What one message says of many things weighs as much as the message, not as
+// much for each.
+func TestManyNoticesWeighLittle(t *testing.T) {
+	for _, row := range []struct{ notices, body, with int }{{1, api.MaxWebhook, 1}, {2, 1000, 2}, {6, 100 << 10, 6}, {6, 200 << 10, 1}, {10_000, 1000, 1}} {
+		messages, err := wrapAll(make([]gateway.Notice, row.notices), make([]byte, row.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		with := 0
+		for _, m := range messages {
+			if len(m.Body) > row.body {
+				with++
+			}
+		}
+		if len(messages) != row.notices || with != row.with {
+			t.Errorf("%d notices of %d bytes: %d, of which %d have the message", row.notices, row.body, len(messages), with)
+		}
 	}
 }
 

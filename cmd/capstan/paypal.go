@@ -24,8 +24,8 @@ func (s *system) paypalSenders() []webhooks.Source {
 		if certs == nil {
 			certs = paypal.NewCertificates(paypal.CertificatesConfig{})
 		}
-		source.Parse = func(body []byte, header http.Header, now time.Time) (gateway.Notice, error) {
-			return paypal.ParseWebhook(context.Background(), body, header, ids, certs, now, webhookTolerance)
+		source.Parse = func(body []byte, header http.Header, now time.Time) ([]gateway.Notice, error) {
+			return webhooks.One(paypal.ParseWebhook(context.Background(), body, header, ids, certs, now, webhookTolerance))
 		}
 	}
 	return []webhooks.Source{source}

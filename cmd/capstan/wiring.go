@@ -51,8 +51,8 @@ func (s *system) senders() []webhooks.Source {
 	}
 	source := webhooks.Source{Slug: stripeAccount, Mode: s.settings.Mode}
 	if secrets := s.settings.StripeWebhookSecrets; len(secrets) > 0 {
-		source.Parse = func(body []byte, header http.Header, now time.Time) (gateway.Notice, error) {
-			return stripe.ParseWebhook(body, header, secrets, now, webhookTolerance)
+		source.Parse = func(body []byte, header http.Header, now time.Time) ([]gateway.Notice, error) {
+			return webhooks.One(stripe.ParseWebhook(body, header, secrets, now, webhookTolerance))
 		}
 	}
 	return append(sources, source)

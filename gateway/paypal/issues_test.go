@@ -3,32 +3,17 @@ package paypal
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/gateway/gatewaytest/contract"
 )
-
-// SpecFile names PayPal's published document, which is no part of this
-// project: it stands beside the checkout, or where CAPSTAN_SPECS_DIR says.
-func SpecFile(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("CAPSTAN_SPECS_DIR")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "specs")
-	}
-	file := filepath.Join(dir, "paypal-payments-v2.json")
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("PayPal's specification is not here (%v); put it beside the checkout or name its folder in CAPSTAN_SPECS_DIR", err)
-	}
-	return file
-}
 
 // TestEveryPublishedIssueIsListed: an issue that a new version of the document
 // brings fails here, so that somebody decides what it proves.
 func TestEveryPublishedIssueIsListed(t *testing.T) {
-	raw, err := os.ReadFile(SpecFile(t))
+	raw, err := os.ReadFile(contract.File(t, "paypal-payments-v2.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
