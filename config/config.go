@@ -96,15 +96,11 @@ func (a Access) Validate() error {
 	return nil
 }
 
-// Gateways holds the accounts' credentials.
+// Gateways holds the accounts' credentials, each provider's in a file of its own.
 type Gateways struct {
-	StripeKey            gateway.Secret   `name:"stripe-secret-key" env:"STRIPE_SECRET_KEY" placeholder:"KEY" help:"Stripe's secret key."`
-	StripeURL            string           `name:"stripe-base-url" env:"STRIPE_BASE_URL" placeholder:"URL" help:"Where Stripe answers; empty is Stripe itself."`
-	StripeWebhookSecrets []gateway.Secret `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Secrets of Stripe's webhooks, comma-separated while one is replaced."`
-	PayPalClientID       string           `name:"paypal-client-id" env:"PAYPAL_CLIENT_ID" placeholder:"ID" help:"Client id of a PayPal REST app."`
-	PayPalSecret         gateway.Secret   `name:"paypal-client-secret" env:"PAYPAL_CLIENT_SECRET" placeholder:"SECRET" help:"Secret of that PayPal REST app."`
-	PayPalURL            string           `name:"paypal-base-url" env:"PAYPAL_BASE_URL" placeholder:"URL" help:"Where PayPal answers; empty is PayPal itself, its sandbox in test mode."`
-	PayPalWebhookIDs     []string         `name:"paypal-webhook-id" env:"PAYPAL_WEBHOOK_ID" placeholder:"ID" help:"Ids of PayPal's webhooks, comma-separated while one is replaced."`
+	Stripe `embed:""`
+	PayPal `embed:""`
+
 	CommerceLayerSecrets []gateway.Secret `name:"commercelayer-shared-secret" env:"COMMERCELAYER_SHARED_SECRET" placeholder:"SECRET" help:"Shared secrets of Commerce Layer's webhooks."`
 	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second that this process makes to each gateway account; 0 is unbounded."`
 	CallsAtOnce          int              `name:"gateway-calls" env:"CAPSTAN_GATEWAY_CALLS" default:"256" help:"Calls that this process has under way to each gateway account at most."`
@@ -114,7 +110,8 @@ type Gateways struct {
 // SkipUnknownHolds: what is listed about holds that we never had is left out.
 func (g Gateways) SkipUnknownHolds() bool { return g.ListUnknown == "skip" }
 
-// Validate keeps a live key away from test mode and the other way round.
+// Validate names everything that is wrong, at once. A provider's keeps a live key
+// away from test mode and the other way round.
 func (g Gateways) Validate(mode models.Mode) error {
 	var errs []error
 	if g.CallsAtOnce < 1 {
@@ -123,41 +120,17 @@ func (g Gateways) Validate(mode models.Mode) error {
 	if g.RatePerSecond < 0 {
 		errs = append(errs, fmt.Errorf("CAPSTAN_GATEWAY_RATE %g: not negative", g.RatePerSecond))
 	}
-	if g.StripeURL != "" {
-		if u, err := url.Parse(g.StripeURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-			errs = append(errs, fmt.Errorf("STRIPE_BASE_URL %q: must be an http or https URL", g.StripeURL))
-		}
-	}
-	errs = append(errs, g.validatePayPal(mode))
-	key := g.StripeKey.Reveal()
-	if mode == models.Test && strings.Contains(key, "_live_") {
-		errs = append(errs, errors.New("STRIPE_SECRET_KEY is a live key and CAPSTAN_MODE is test: it would move real money for test orders"))
-	}
-	if mode == models.Live && strings.Contains(key, "_test_") {
-		errs = append(errs, errors.New("STRIPE_SECRET_KEY is a test key and CAPSTAN_MODE is live: no payment would really be captured"))
-	}
+	errs = append(errs, g.Stripe.validate(mode), g.PayPal.validate(mode))
 	return errors.Join(errs...)
 }
 
-// validatePayPal wants credentials whole and of the right mode: PayPal's own
-// tell nothing, but its addresses do.
-func (g Gateways) validatePayPal(mode models.Mode) error {
-	if (g.PayPalClientID == "") != (g.PayPalSecret == "") {
-		return errors.New("PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET: one is useless without the other")
-	}
-	if g.PayPalURL == "" {
+// baseURL wants an address that can be called, or none.
+func baseURL(setting, value string) error {
+	if value == "" {
 		return nil
 	}
-	u, err := url.Parse(g.PayPalURL)
-	switch {
-	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		return fmt.Errorf("PAYPAL_BASE_URL %q: must be an http or https URL", g.PayPalURL)
-	case !strings.HasSuffix(u.Hostname(), ".paypal.com"):
-		return nil
-	case mode == models.Test && !strings.Contains(u.Hostname(), ".sandbox."):
-		return errors.New("PAYPAL_BASE_URL is PayPal itself and CAPSTAN_MODE is test: it would move real money for test orders")
-	case mode == models.Live && strings.Contains(u.Hostname(), ".sandbox."):
-		return errors.New("PAYPAL_BASE_URL is PayPal's sandbox and CAPSTAN_MODE is live: no payment would really be captured")
+	if u, err := url.Parse(value); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return fmt.Errorf("%s %q: must be an http or https URL", setting, value)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -163,8 +164,11 @@ type Call struct {
 	Query url.Values
 	Form  url.Values
 	JSON  any
-	// Raw is a JSON body as it is, for a body that is signed.
-	Raw []byte
+	// Raw is a JSON body as it is, for a body that is signed; with RawType it is
+	// of that content type. Empty, not nil, it is for a call that takes no body:
+	// without a key net/http repeats none of those that may have left.
+	Raw     []byte
+	RawType string
 	// Header is added as given.
 	Header http.Header
 	// KeyHeader and Key are the provider's idempotency header and its value.
@@ -250,12 +254,14 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 	if call.KeyHeader != "" {
 		req.Header.Set(call.KeyHeader, call.Key)
 	}
+	if body != nil {
+		req.Header.Set("Content-Type", kind)
+	}
 	if len(body) > 0 {
 		// A body that cannot be rewound is what stops net/http from repeating
 		// the request by itself, which it does for requests with an
 		// Idempotency-Key header on a connection that broke.
 		req.Body, req.GetBody, req.ContentLength = &onceBody{rest: body}, nil, int64(len(body))
-		req.Header.Set("Content-Type", kind)
 	}
 	return req, nil
 }
@@ -266,8 +272,8 @@ func encode(call Call) ([]byte, string, error) {
 	switch {
 	case call.JSON != nil && call.Form != nil, call.Raw != nil && (call.JSON != nil || call.Form != nil):
 		return nil, "", errors.New("the call has more than one of a form, a JSON body and a raw one")
-	case len(call.Raw) > 0:
-		return call.Raw, "application/json", nil
+	case len(call.Raw) > 0, call.Raw != nil && call.RawType != "" && call.KeyHeader == "" && call.Method != http.MethodGet:
+		return call.Raw, cmp.Or(call.RawType, "application/json"), nil
 	case call.JSON != nil:
 		b, err := json.Marshal(call.JSON)
 		if err != nil {

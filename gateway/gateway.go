@@ -139,6 +139,10 @@ type Capabilities struct {
 	UndoesByVoid bool
 	// Async: results come later by webhook; Accepted is the usual answer.
 	Async bool
+	// CircuitAfter, if not 0: more than so many calls in a row without an answer
+	// that proves something open a circuit that all processes share. Such a gateway
+	// cannot be tried without effect: one operation a minute is the try.
+	CircuitAfter int
 }
 
 // HoldLife is how long a hold lives. Empty members fit any.

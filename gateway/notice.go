@@ -25,6 +25,13 @@ type Notice struct {
 	Kind models.Kind
 	// Reference is the operation's derived name, when the event carries one.
 	Reference string
+	// Transaction is the gateway's id of an operation that it accepted, where the
+	// event names it by that.
+	Transaction string
+	// AsAnswered: the event cannot change the amount and the ids that the gateway
+	// answered when it accepted the operation. Those are believed, and Evidence's
+	// own only compared with them.
+	AsAnswered bool
 	// Evidence is what the event proves. OutcomeLost proves nothing: it is a
 	// hint to look up every open operation of Hold.
 	Evidence models.Evidence

@@ -19,6 +19,7 @@ const (
 	FlagNotBooked      = "not_booked"         // recorded here, and not booked at the gateway
 	FlagOrderChanged   = "order_changed"      // the order was changed outside Capstan after the capture was made
 	FlagNotThere       = "not_there"          // adopted from a gateway's list, and its look-up does not find it
+	FlagWord           = "word_needed"        // a person moves the money, and has to say what became of it
 	FlagNoLookUp       = "no_look_up"         // no proof, and a gateway that cannot be asked: its webhook, its report or a person tells
 )
 
@@ -34,7 +35,7 @@ const (
 // Flags lists every reason that [Judge] and [JudgeUnsent] give.
 var Flags = []string{
 	FlagAmount, FlagCurrency, FlagOverCaptured, FlagDuplicate, FlagForeign, FlagUnknown, FlagUnresolved, FlagTries, FlagBadRequest, FlagConfig,
-	FlagLateSuccess, FlagReversed, FlagPartlyReversed, FlagNotBooked, FlagOrderChanged, FlagNotThere, FlagNoLookUp,
+	FlagLateSuccess, FlagReversed, FlagPartlyReversed, FlagNotBooked, FlagOrderChanged, FlagNotThere, FlagNoLookUp, FlagWord,
 }
 
 // ErrorHoldEnded is the error code of an operation whose hold ended before it

@@ -85,7 +85,7 @@ func Judge(o Operation, ev Evidence, f Facts) Decision {
 	case OutcomeConfirmed:
 		return confirmed(o, ev, f)
 	case OutcomeRefused:
-		return Decision{Event: Refused, Verdict: Fail, ClearFlag: true, Name: "refused", Rule: "the gateway refuses it for good"}
+		return refused(ev)
 	case OutcomeAccepted:
 		return accepted(o, ev, f)
 	case OutcomeDeclined:
@@ -106,12 +106,24 @@ func Judge(o Operation, ev Evidence, f Facts) Decision {
 	}
 }
 
+// refused ends an operation that had no effect and never will.
+func refused(ev Evidence) Decision {
+	d := Decision{Event: Refused, Verdict: Fail, ClearFlag: true, Name: "refused", Rule: "the gateway refuses it for good"}
+	if ev.Source == FromOperator {
+		d.Name, d.Rule = "denied", "a person says that it did not take effect, and never will"
+	}
+	return d
+}
+
 // confirmed records proof of success on a live operation. The gateway's figure
 // is booked, never ours; a difference is flagged.
 func confirmed(o Operation, ev Evidence, f Facts) Decision {
 	d := Decision{Event: Confirmed, ClearFlag: true, Verdict: InSync, Name: "confirmed", Rule: "the gateway confirms it"}
-	if ev.Source == FromLookUp || ev.Source == FromListing || ev.Source == FromOperator {
+	switch ev.Source {
+	case FromLookUp, FromListing:
 		d.Verdict, d.Name, d.Rule = Forward, "found_at_gateway", "the gateway has it with the same amount and currency; recorded, no money moved"
+	case FromOperator:
+		d.Verdict, d.Name, d.Rule = Forward, "asserted", "a person says that it took effect, with the same amount and currency; recorded, no money moved"
 	}
 	switch {
 	case ev.CurrencyCode != o.CurrencyCode:
@@ -192,6 +204,9 @@ func tookAndWent(o Operation, ev Evidence, f Facts) (Decision, bool) {
 }
 
 func accepted(o Operation, ev Evidence, f Facts) Decision {
+	if f.ByHand {
+		return awaitsWord(o, ev, f)
+	}
 	return flagOld(Decision{
 		Event: Accepted, Verdict: Wait, CountLook: ev.asked() || f.Repeats, Replayed: o.Replayed, Wait: f.nextLook(o),
 		Name: "accepted", Rule: "the gateway accepted it and decides later",

@@ -2,13 +2,15 @@ package models
 
 import "slices"
 
-// What a person can do about an operation. The first five are actions of the
-// API, which checks its own guards and says which one failed.
+// What a person can do about an operation. All down to acknowledge are actions of
+// the API, which checks its own guards and says which one failed.
 const (
 	ActForward          = "forward"           // look now; with proof, record the success
+	ActAssert           = "assert"            // say, and answer for it, that it took effect or that it did not
 	ActRetry            = "retry"             // look now; what is open goes on, what failed is asked for anew
 	ActCancel           = "cancel"            // give the money of a mismatched capture back; for one not taken, cancel its order
 	ActRefund           = "refund"            // give money of a capture back
+	ActRefundByHand     = "refund_by_hand"    // give money of a capture back without its gateway, and record that
 	ActAcknowledge      = "acknowledge"       // clear the flag of what has ended and was dealt with
 	ActReauthorize      = "reauthorize"       // renew the hold, where the gateway can
 	ActContactGateway   = "contact_gateway"   // ask the gateway's support: its book and ours differ
@@ -17,7 +19,7 @@ const (
 
 // Actions lists every action, in the order in which they are offered.
 var Actions = []string{
-	ActForward, ActRetry, ActCancel, ActRefund, ActAcknowledge, ActReauthorize, ActContactGateway, ActNewAuthorization,
+	ActForward, ActAssert, ActRetry, ActCancel, ActRefund, ActRefundByHand, ActAcknowledge, ActReauthorize, ActContactGateway, ActNewAuthorization,
 }
 
 // asksGateway are the flags whose answer only the gateway's people have.
@@ -38,10 +40,12 @@ func NextActions(o Operation) []string {
 		can[ActForward] = o.SentVersion != nil
 		can[ActCancel] = o.Kind == Capture
 	case Submitted, Unknown:
-		can[ActForward], can[ActRetry] = true, true
+		can[ActAssert] = o.NeedsAttention == FlagWord || o.NeedsAttention == FlagNoLookUp
+		can[ActForward], can[ActRetry] = o.NeedsAttention != FlagWord, o.NeedsAttention != FlagWord
 	case Succeeded:
 		returnable := o.RefundBalance() > 0 && !o.TakenBackFlag()
-		can[ActCancel], can[ActRefund] = returnable, returnable
+		can[ActCancel], can[ActRefund] = returnable && !o.Manual(), returnable && !o.Manual()
+		can[ActRefundByHand] = returnable && o.Manual()
 	case Failed:
 		can[ActForward] = o.SentVersion != nil
 		ended := o.ErrorCode == ErrorHoldEnded

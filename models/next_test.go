@@ -34,6 +34,10 @@ func TestNextActions(t *testing.T) {
 		{"one that was charged back", models.Capture, models.Reversed, flagged(models.FlagReversed), "acknowledge contact_gateway new_authorization"},
 		{"one that was cancelled unsent", models.Capture, models.Cancelled, nil, ""},
 		{"one that was reset", models.Capture, models.Reset, sent, ""},
+		{"one that a person moves", models.Capture, models.Submitted, flagged(models.FlagWord), "assert"},
+		{"a refund that a person moves", models.Refund, models.Submitted, flagged(models.FlagWord), "assert"},
+		{"one whose gateway cannot be asked", models.Capture, models.Unknown, flagged(models.FlagNoLookUp), "forward assert retry contact_gateway"},
+		{"one that a person made", models.Capture, models.Succeeded, func(o *models.Operation) { o.Mechanism = models.MechanismManual }, "refund_by_hand"},
 		{"a refund that failed", models.Refund, models.Failed, sent, "forward retry"},
 		{"a refund that waits", models.Refund, models.Pending, nil, "retry"},
 	} {

@@ -12,8 +12,9 @@ func observed(o Operation, ev Evidence, f Facts) Decision {
 	case OutcomeTakenBack:
 		return observedTakenBack(o, ev, f)
 	case OutcomeNone:
-		if o.State == Succeeded && ev.Source == FromLookUp && f.NoneConclusive && o.Cause != CauseAdopted {
-			// What was adopted is there under another reference than the look-up's.
+		if o.State == Succeeded && ev.Source == FromLookUp && f.NoneConclusive && o.Cause != CauseAdopted && !o.Manual() {
+			// What was adopted is there under another reference than the look-up's, and
+			// what a person did is not there.
 			return flagOnce(o, FlagNotBooked, NeedsAttention, "not_booked", "recorded here, and a conclusive look-up finds nothing there")
 		}
 	}
@@ -59,6 +60,9 @@ func observedSuccess(o Operation, ev Evidence, f Facts) Decision {
 	case Pending:
 		return hint("hint_unsent", "the gateway has something that was not sent: look first")
 	case Capturing, Submitted, Unknown:
+		if o.State == Capturing && ev.Source == FromOperator {
+			return underWay() // it may be sending right now
+		}
 		if vague(ev) {
 			return vagueSuccess(o)
 		}
@@ -137,7 +141,7 @@ func observedRefusal(o Operation, ev Evidence) Decision {
 		if ev.Source == FromListing || ev.Source == FromAnswer {
 			return hint("hint_refused", "the gateway says that it was refused, or that the hold changed: look first")
 		}
-		return Decision{Event: Refused, ClearFlag: true, Verdict: Fail, Name: "refused", Rule: "the gateway refuses it for good"}
+		return refused(ev)
 	case Pending:
 		return hint("hint_refused", "the gateway says that it was refused, or that the hold changed: look first")
 	case Capturing:
@@ -149,7 +153,7 @@ func observedRefusal(o Operation, ev Evidence) Decision {
 				Event: TakenBack, Flag: FlagReversed, Verdict: NeedsAttention, Name: "refund_failed_later",
 				Rule: "the gateway says that this refund failed after it had succeeded",
 			}
-		case ev.Source == FromLookUp:
+		case ev.Source == FromLookUp && !o.Manual():
 			return flagOnce(o, FlagNotBooked, NeedsAttention, "refused_there", "recorded here, and a look-up says that it was refused there")
 		}
 	}

@@ -225,6 +225,9 @@ func (s *situation) outside(d *models.Decision) string {
 	if d.Send || d.RotateKey || d.CountTry || d.CountLook || d.CountUnsent || d.Then != "" && !(d.Event == models.Confirmed && d.Then == models.TakenBack) {
 		return "evidence from outside a claim acts as if it had one"
 	}
+	if s.ev.Source == models.FromOperator && s.o.State == models.Capturing && d.Event != "" {
+		return "a person's word breaks a claim under way, which may be sending"
+	}
 	switch d.Event {
 	case "", models.Flagged, models.Confirmed, models.TakenBack: // proof was checked above
 	case models.Hinted:
@@ -259,6 +262,8 @@ func (s *situation) flags(d *models.Decision) string {
 		return "a flag that no step carries"
 	case d.Flag != "" && !slices.Contains(models.Flags, d.Flag):
 		return "a flag that nobody knows"
+	case d.Flag == models.FlagNotBooked && s.o.Manual():
+		return "says that its gateway has not booked what a person did beside it"
 	case d.Flag == models.FlagNotBooked && (s.ev.Source != models.FromLookUp || s.ev.Outcome != models.OutcomeRefused && !(s.ev.Outcome == models.OutcomeNone && s.f.NoneConclusive)):
 		return "says not booked without proof"
 	case d.Flag != "" && !d.Verdict.CallsPerson():
@@ -291,7 +296,7 @@ func (s *situation) calls(d *models.Decision) string {
 			return "money was taken back unrecorded, and nobody is called"
 		}
 	case models.OutcomeNone:
-		if s.o.State == models.Succeeded && s.ev.Source == models.FromLookUp && s.f.NoneConclusive && s.o.Cause != models.CauseAdopted {
+		if s.o.State == models.Succeeded && s.ev.Source == models.FromLookUp && s.f.NoneConclusive && s.o.Cause != models.CauseAdopted && !s.o.Manual() {
 			return "recorded here, not booked there, and nobody is called"
 		}
 	}

@@ -64,6 +64,7 @@ const (
 	qKeyProtects
 	qByHand
 	qAccepted
+	qManual
 	questions
 )
 
@@ -141,6 +142,9 @@ var asked = [questions]question{
 		if i == 1 {
 			s.o.GatewayTransactionID = "tx_1"
 		}
+	}},
+	qManual: {"mechanism", []string{"done through its gateway", "done by a person beside it"}, func(s *situation, i int) {
+		s.o.Mechanism = []string{"", models.MechanismManual}[i]
 	}},
 	qAnswered: yesNo("answered", "no answer that is repeated", "an error that may be repeated", func(s *situation) *bool { return &s.ev.Answered }),
 }
@@ -231,7 +235,7 @@ func insideMatters(outcome models.Outcome, source models.Source) []int {
 	case outcome == models.OutcomeRefused:
 		return nil
 	case outcome == models.OutcomeAccepted:
-		return []int{qFlag, qAge}
+		return []int{qFlag, qAge, qByHand}
 	case outcome == models.OutcomeNotSent:
 		return []int{qClass, qCredentials, qFlag, qAge}
 	case outcome == models.OutcomeDeclined && found:
@@ -252,7 +256,9 @@ func outsideMatters(outcome models.Outcome) []int {
 	case models.OutcomeTakenBack:
 		return []int{qAmount, qCurrency, qForeign, qTransaction, qCause, qRefunded, qHoldLeft, qTook}
 	case models.OutcomeNone:
-		return []int{qConclusive, qCause}
+		return []int{qConclusive, qCause, qManual}
+	case models.OutcomeRefused:
+		return []int{qManual}
 	}
 	return nil
 }

@@ -11,8 +11,7 @@ func unasked(o Operation, ev Evidence, f Facts) Decision {
 	case ev.Source != FromLookUp:
 		return lost(o, ev, f)
 	case f.ByHand:
-		waits.Event, waits.Name, waits.Rule = Accepted, "waits_for_word", "a person moves this money, and has not said yet what became of it"
-		return flagOld(waits, o, f)
+		return awaitsWord(o, ev, f)
 	case o.accepted() && f.KeyProtects:
 		waits.Name, waits.Rule = "told_later", "accepted, and the gateway cannot be asked: its webhook tells the outcome"
 		return flagOld(waits, o, f)
@@ -34,6 +33,19 @@ const ruleRepeated = "this gateway is asked by sending the same again under the 
 // the operation's own task, after wait.
 func Repeated(o Operation, wait time.Duration) Decision {
 	return Decision{Event: unsettled(o), Verdict: Wait, Replayed: o.Replayed, Wait: wait, Name: "repeated", Rule: ruleRepeated}
+}
+
+// awaitsWord calls the person who moves the money. Nobody else can tell what
+// became of it, so that looks are as rare as looks may be.
+func awaitsWord(o Operation, ev Evidence, f Facts) Decision {
+	d := Decision{
+		Event: Accepted, CountLook: ev.asked(), Replayed: o.Replayed, Verdict: Wait, Wait: f.Tempo.LookAfter(len(lookSchedule), false, f.Tempo.LooksRareAfter()),
+		Name: "waits_for_word", Rule: "a person moves this money, and has not said yet what became of it",
+	}
+	if o.NeedsAttention == "" || o.NeedsAttention == FlagUnknown {
+		d.Flag, d.Verdict, d.Name, d.Rule = FlagWord, NeedsAttention, "word_needed", "a person moves this money, and says what became of it"
+	}
+	return d
 }
 
 // cannotTell calls a person, once, where no program can find out any more.

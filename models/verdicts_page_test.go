@@ -165,7 +165,7 @@ var short = map[string]string{
 
 // usual are the questions whose first answer goes without saying: most gateways
 // have a look-up.
-var usual = map[string]bool{"how it is asked": true, "key": true, "by hand": true, "before": true}
+var usual = map[string]bool{"how it is asked": true, "key": true, "by hand": true, "before": true, "mechanism": true}
 
 // when names what must be so beside that.
 func (e *entry) when() string {

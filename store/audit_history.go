@@ -65,6 +65,13 @@ var foldParts = []auditPart{
 			FROM (SELECT operation_id, version, event, to_state, amount_cents, currency_code, gateway_transaction_id FROM {events} AS e
 			      UNION ALL SELECT operation_id, version, 'claimed', 'capturing', NULL, '', '' FROM {attempts} AS a) AS s GROUP BY 1) AS h ON h.operation_id = o.id
 		LEFT JOIN {bases} AS d ON d.id = o.id`},
+	// A person's word is in the history, with who said it; and what it says is booked.
+	{byOrder, `SELECT o.id || ' was told by nobody', d.id IS NULL AND NOT EXISTS (SELECT 1 FROM {events} AS e WHERE e.operation_id = o.id AND e.evidence ->> 'source' = 'operator'
+			AND e.evidence ->> 'by' = o.asserted_by AND (o.mechanism IS NULL OR e.evidence ->> 'mechanism' = o.mechanism))
+		FROM {tracked} AS o LEFT JOIN {bases} AS d ON d.id = o.id WHERE o.asserted_by IS NOT NULL OR o.mechanism IS NOT NULL`},
+	{byOrder, `SELECT e.operation_id || ' v' || e.version || ' is a word that does not count', COALESCE(e.evidence ->> 'by', '') = '' OR o.asserted_by IS NULL
+			OR e.evidence ->> 'mechanism' IS NOT NULL AND o.mechanism IS NULL
+		FROM {events} AS e JOIN {tracked} AS o ON o.id = e.operation_id WHERE e.event = 'confirmed' AND e.evidence ->> 'source' = 'operator'`},
 	{byOrder, `SELECT o.id || ' is ' || o.state, (o.state IN ` + live + `) = (o.finished_at IS NOT NULL) OR (o.state = 'capturing') <> (o.lease_until IS NOT NULL)
 		FROM {tracked} AS o`},
 }

@@ -24,6 +24,7 @@ type toldLedger struct {
 	other, refunded, refund            string
 	unknown, unknownHold, looked       string
 	failed, bare, voidHold, inbox, old string
+	told                               string
 }
 
 func tellAll(t *testing.T) toldLedger {
@@ -55,6 +56,10 @@ func tellAll(t *testing.T) toldLedger {
 	_, failed := b.approved(t)
 	b.record(t, b.claim(t, failed), evidence(failed, models.FromAnswer, models.OutcomeRefused))
 	l.failed = failed.ID
+	_, told := b.approved(t)
+	_, err = b.Assert(ctx, nil, models.Test, store.Word{Kind: told.Kind, ID: told.ID, Happened: true, Mechanism: models.MechanismManual, By: "person", Reason: "a wire"})
+	must(t, err)
+	l.told = told.ID
 	lowered, _ := b.approved(t)
 	must(t, b.changeTotal(lowered.ID, 1000))
 
@@ -165,6 +170,9 @@ func TestPlantedBreakages(t *testing.T) {
 		{"a hold's returned sum", both, found("I14", l.paidHold), `UPDATE authorizations SET returned_cents = 1 WHERE id = $1`, []any{l.paidHold}},
 		{"a hold closed for no reason", both, found("I14", l.paidHold), `UPDATE authorizations SET closed_reason = NULL WHERE id = $1`, []any{l.paidHold}},
 		{"a capture's refunded sum", both, found("I14", l.refunded), `UPDATE captures SET refunded_cents = 99 WHERE id = $1`, []any{l.refunded}},
+		{"a word that nobody said", both, found("I9", p), `UPDATE captures SET asserted_by = 'nobody' WHERE id = $1`, []any{p}},
+		{"another mechanism than was said", both, found("I9", l.told), `UPDATE captures SET mechanism = NULL WHERE id = $1`, []any{l.told}},
+		{"a word without a name", both, everywhere(l.told, "I9"), `UPDATE captures SET asserted_by = NULL, mechanism = NULL WHERE id = $1`, []any{l.told}},
 		{"another currency", both, everywhere(p, "I9", "I14"), `UPDATE captures SET currency_code = 'USD' WHERE id = $1`, []any{p}},
 		{"an event's evidence", both, everywhere(p, "I15"), `UPDATE events SET evidence = evidence || '{"message": "paid"}' WHERE operation_id = $1 AND version = 3`, []any{p}},
 		{"an event's transaction", both, everywhere(p, "I9", "I15"), `UPDATE events SET gateway_transaction_id = 'tx_mine' WHERE operation_id = $1 AND version = 3`, []any{p}},

@@ -276,7 +276,7 @@ func (s *Store) Unlisted(ctx context.Context, gatewayID string, kind models.Kind
 	return s.successes(ctx, gatewayID, kind, from, until, listingLead, after, limit, "AND NOT EXISTS (SELECT 1 FROM listing_seen AS n WHERE n.operation_id = o.id)")
 }
 
-// Successes returns operations of an account that were recorded as successes in
+// Successes returns operations of an account, not of a person beside it, that were recorded as successes in
 // [from, until) and made up to a month before, after an id.
 func (s *Store) Successes(ctx context.Context, gatewayID string, kind models.Kind, from, until time.Time, after string, limit int) ([]models.Operation, error) {
 	return s.successes(ctx, gatewayID, kind, from, until, 31*24*time.Hour, after, limit, "")
@@ -297,7 +297,7 @@ func (s *Store) successes(ctx context.Context, gatewayID string, kind models.Kin
 
 func successesOf(kind models.Kind, and string) string {
 	return ` FROM ` + tables[kind] + ` AS o WHERE o.kind = '` + string(kind) + `' AND o.id > ?0::uuid AND o.id < ?1::uuid AND o.payment_gateway_id = ?2::uuid
-		AND o.state = 'succeeded' AND o.finished_at >= ?3 AND o.finished_at < ?4 ` + and + ` ORDER BY o.id LIMIT ?5`
+		AND o.state = 'succeeded' AND o.mechanism IS NULL AND o.finished_at >= ?3 AND o.finished_at < ?4 ` + and + ` ORDER BY o.id LIMIT ?5`
 }
 
 // firstID is the smallest UUIDv7 of a moment.

@@ -102,7 +102,9 @@ func (s *Store) lockOperation(ctx context.Context, tx Tx, mode models.Mode, kind
 
 // heard reports that a word says nothing new, or refuses it.
 func (s *Store) heard(ctx context.Context, tx Tx, op models.Operation, w Word) (known bool, err error) {
-	no := func(rule, format string, args ...any) (bool, error) { return false, refuse(rule, "succeeded", format, args...) }
+	no := func(rule, format string, args ...any) (bool, error) {
+		return false, refuse(rule, "succeeded", format, args...)
+	}
 	stands := op.State == models.Succeeded || op.State == models.Reset
 	switch {
 	case w.Happened && stands && op.AssertedBy != "", !w.Happened && (op.State == models.Failed || op.State == models.Cancelled):

@@ -77,7 +77,7 @@ func auditBooks(ctx context.Context, c config.Audit, st *store.Store, show *audi
 		return nil, err
 	}
 	tempo := models.Tempo{Scale: c.TimeScale}
-	accounts := accountsOf(c.Check.Gateways, c.Check.Mode, tempo, prometheus.NewRegistry(), log)
+	accounts := accountsOf(accountOptions{c.Check.Gateways, c.Check.Mode, tempo, prometheus.NewRegistry(), log, st})
 	if len(accounts) == 0 {
 		return nil, errors.New("--gateways: no account is configured; set its credentials as for the workers")
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/capstan-pay/capstan/config"
 	"github.com/capstan-pay/capstan/devstack"
 	"github.com/capstan-pay/capstan/gateway"
-	"github.com/capstan-pay/capstan/gateway/paypal"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
@@ -31,6 +30,7 @@ type environment struct {
 	sandbox    *sandbox.Server
 	sandboxURL string
 	hooks      *http.Server
+	pretences  pretences
 }
 
 // startEnvironment starts all of it, or nothing: after an error whatever had
@@ -60,22 +60,14 @@ func startEnvironment(ctx context.Context, c config.Dev, log *slog.Logger) (_ *e
 		Ledger: config.Ledger{DatabaseURL: gateway.Secret(e.stack.DatabaseURL), RedisURL: gateway.Secret(e.stack.RedisURL), MaxConns: 24},
 		Listen: c.Listen, Access: config.Access{Token: c.Token, Mode: models.Test}, Gateways: c.Gateways, Pace: c.Pace, WebhookOut: c.WebhookOut,
 	}
-	settings.StripeWebhookSecrets = append(settings.StripeWebhookSecrets, webhookSecret)
-	if settings.StripeKey == "" {
-		settings.StripeKey, settings.StripeURL = "sk_test_sandbox", e.sandboxURL
-	}
-	hooks := []sandbox.Endpoint{{URL: "/webhooks/" + stripeAccount, Secret: webhookSecret, OldSecret: "whsec_replaced"}}
-	var certs *paypal.Certificates
-	if settings.PayPalClientID == "" {
-		if certs, err = e.sandboxPayPal(&settings.Gateways, webhookSecret); err != nil {
-			return e, err
-		}
-		hooks = append(hooks, sandbox.Endpoint{URL: "/webhooks/" + paypalAccount, Secret: webhookSecret, OldSecret: "replaced", Wire: paypal.Provider})
+	hooks, err := e.pretendAll(&settings.Gateways, webhookSecret)
+	if err != nil {
+		return e, err
 	}
 	if e.system, err = open(ctx, settings, log); err != nil {
 		return e, err
 	}
-	e.system.paypalCerts = certs
+	e.system.pretences = e.pretences
 	if err := e.system.start(ctx, roles{api: true, worker: true, relay: true}); err != nil {
 		return e, err
 	}
@@ -86,18 +78,23 @@ func startEnvironment(ctx context.Context, c config.Dev, log *slog.Logger) (_ *e
 	return e, nil
 }
 
-// sandboxPayPal lets the sandbox stand for PayPal: its wire, a webhook whose id
-// is the given secret, and the certificate that it signs with.
-func (e *environment) sandboxPayPal(c *config.Gateways, webhook gateway.Secret) (*paypal.Certificates, error) {
-	c.PayPalClientID, c.PayPalSecret, c.PayPalURL = "sandbox", "sandbox", e.sandboxURL+"/paypal"
-	c.PayPalWebhookIDs = []string{webhook.Reveal()}
-	roots, err := e.sandbox.PayPalRoots()
-	if err != nil {
-		return nil, err
+// pretendAll lets the sandbox stand for every provider that has no credentials.
+func (e *environment) pretendAll(c *config.Gateways, secret gateway.Secret) ([]sandbox.Endpoint, error) {
+	var hooks []sandbox.Endpoint
+	for _, p := range providers() {
+		if p.configured(*c) || p.pretend == nil {
+			continue
+		}
+		endpoint, err := p.pretend(e, c, secret)
+		if err != nil {
+			return nil, fmt.Errorf("let the sandbox stand for %s: %w", p.slug, err)
+		}
+		if p.verifiable != nil {
+			endpoint.URL = "/webhooks/" + p.slug
+			hooks = append(hooks, endpoint)
+		}
 	}
-	return paypal.NewCertificates(paypal.CertificatesConfig{Roots: roots, Fetch: func(context.Context, string) ([]byte, error) {
-		return e.sandbox.PayPalCertificate()
-	}}), nil
+	return hooks, nil
 }
 
 func migrateAt(ctx context.Context, url string) error {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -43,31 +41,31 @@ func doctor(ctx context.Context, c config.Doctor, stdout io.Writer) error {
 		note("look-first mode", err, mode)
 	}
 	note("redis", checkRedisURL(ctx, c), "reachable, keeps what it is given")
-	accounts := accountsOf(c.Gateways, c.Mode, config.Pace{}.Tempo(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
-	if accounts[stripeAccount] == nil {
-		note(stripeAccount, nil, "not configured: STRIPE_SECRET_KEY is empty")
-	}
-	for _, slug := range slices.Sorted(maps.Keys(accounts)) {
-		note(slug, accounts[slug].Probe(ctx), "the credentials are accepted")
-	}
-	if len(accounts) == 0 {
-		note("gateways", errors.New("no account has credentials: set STRIPE_SECRET_KEY, or PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET"), "")
-	}
-	switch {
-	case accounts[paypalAccount] == nil:
-	case !slices.ContainsFunc(c.PayPalWebhookIDs, func(id string) bool { return id != "" }):
-		note("paypal webhooks", errors.New("PAYPAL_WEBHOOK_ID is empty: webhooks are refused, and results are found by looking only"), "")
-	default:
-		note("paypal webhooks", nil, fmt.Sprintf("%d webhook ids", len(c.PayPalWebhookIDs)))
-	}
-	switch {
-	case accounts[stripeAccount] == nil:
-	case len(c.StripeWebhookSecrets) == 0:
-		note("stripe webhooks", errors.New("STRIPE_WEBHOOK_SECRET is empty: webhooks are refused, and results are found by looking only"), "")
-	default:
-		note("stripe webhooks", nil, fmt.Sprintf("%d secrets", len(c.StripeWebhookSecrets)))
-	}
+	checkAccounts(ctx, c, note)
 	return printFindings(stdout, c.JSON, found)
+}
+
+// checkAccounts tries every account's credentials with a call that moves nothing.
+func checkAccounts(ctx context.Context, c config.Doctor, note func(check string, err error, good string)) {
+	accounts := accountsOf(accountOptions{c.Gateways, c.Mode, config.Pace{}.Tempo(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler), nil})
+	if len(accounts) == 0 {
+		note("gateways", errors.New("no account is configured: set STRIPE_SECRET_KEY, or another gateway's settings as docs/gateways.md lists them"), "")
+	}
+	for _, p := range providers() {
+		a, ok := accounts[p.slug]
+		if !ok {
+			note(p.slug, nil, "not configured: "+p.setting+" is empty")
+			continue
+		}
+		note(p.slug, a.Probe(ctx), "the credentials are accepted")
+		switch {
+		case p.verifiable == nil:
+		case p.verifiable(c.Gateways):
+			note(p.slug+" webhooks", nil, p.secret+" is set")
+		default:
+			note(p.slug+" webhooks", fmt.Errorf("%s is empty: webhooks are refused, and results are found by looking only", p.secret), "")
+		}
+	}
 }
 
 func printFindings(w io.Writer, asJSON bool, found []finding) error {

@@ -38,7 +38,7 @@ func importReport(ctx context.Context, c config.Import, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	accounts := accountsOf(c.Gateways, c.Mode, tempo, prometheus.NewRegistry(), log)
+	accounts := accountsOf(accountOptions{c.Gateways, c.Mode, tempo, prometheus.NewRegistry(), log, st})
 	if accounts[c.Gateway] == nil {
 		fmt.Fprintf(stderr, "No credentials for %s: nothing is looked up, and lines are judged as they stand.\n", c.Gateway)
 	}

@@ -99,7 +99,7 @@ func sweepOnce(ctx context.Context, c config.Reconcile, st *store.Store) (store.
 // preview completes a dry run with what the gateways say about each open
 // operation. Nothing is claimed and nothing changes.
 func preview(ctx context.Context, c config.Reconcile, st *store.Store, report store.SweepReport, stdout io.Writer, log *slog.Logger) error {
-	accounts := accountsOf(c.Gateways, c.Mode, c.Tempo(), prometheus.NewRegistry(), log)
+	accounts := accountsOf(accountOptions{c.Gateways, c.Mode, c.Tempo(), prometheus.NewRegistry(), log, st})
 	runner := worker.NewRunner(worker.RunnerConfig{Store: st, Accounts: accounts, Name: workerName(), Log: log})
 	for i, f := range report.Findings {
 		if f.Verdict != models.Republish {

@@ -48,13 +48,18 @@ type system struct {
 	enqueuer *enqueuer.Enqueuer
 	runner   *worker.Runner
 	inbox    *webhooks.Webhooks
-	// paypalCerts replace PayPal's own, where the sandbox stands for it.
-	paypalCerts *paypal.Certificates
+	// pretences are of the sandbox, where it stands for providers.
+	pretences
 
 	servers map[string]*listening
 	worker  *worker.Server
 	loops   sync.WaitGroup
 	stop    context.CancelFunc
+}
+
+// pretences replace what only the provider itself can give.
+type pretences struct {
+	paypalCerts *paypal.Certificates
 }
 
 // listening is one listener and who answers on it.

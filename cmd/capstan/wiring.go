@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/api/commercelayer"
 	"github.com/capstan-pay/capstan/api/webhooks"
-	"github.com/capstan-pay/capstan/gateway"
-	"github.com/capstan-pay/capstan/gateway/stripe"
 )
 
 // tokens are who may call.
@@ -40,23 +37,8 @@ func (s *system) api() (*api.Server, error) {
 	}, resources.Dialect(), inbox.Dialect())
 }
 
-// webhookTolerance is how old a signed message of Stripe's may be.
+// webhookTolerance is how old a signed message may be, where its time is signed.
 const webhookTolerance = 5 * time.Minute
-
-// senders are the gateway accounts that send webhooks.
-func (s *system) senders() []webhooks.Source {
-	sources := s.paypalSenders()
-	if _, ok := s.accounts[stripeAccount]; !ok {
-		return sources
-	}
-	source := webhooks.Source{Slug: stripeAccount, Mode: s.settings.Mode}
-	if secrets := s.settings.StripeWebhookSecrets; len(secrets) > 0 {
-		source.Parse = func(body []byte, header http.Header, now time.Time) ([]gateway.Notice, error) {
-			return webhooks.One(stripe.ParseWebhook(body, header, secrets, now, webhookTolerance))
-		}
-	}
-	return append(sources, source)
-}
 
 // checks decide whether requests are welcome.
 func (s *system) checks() []api.Check {

@@ -18,9 +18,11 @@ func classify(call gateway.Label, account string, r gateway.Request, a gateway.A
 	ev := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,
-		RequestID:  gateway.CleanText(a.Header.Get(requestHeader)),
 		RetryAfter: gateway.RetryAfter(a.Header),
 		NextAction: nextRetry,
+	}
+	if psp := a.Header.Get(requestHeader); validID(psp) {
+		ev.RequestID = psp
 	}
 	transient := strings.EqualFold(strings.TrimSpace(a.Header.Get(transientHeader)), "true")
 	switch {
@@ -53,8 +55,8 @@ func failure(ev models.Evidence, body []byte, transient bool) models.Evidence {
 	if ok {
 		ev.ErrorCode, ev.ErrorDetail = gateway.CleanText(e.Code), gateway.CleanText(e.Type)
 		ev.Message = gateway.CleanText(e.Message)
-		if psp := gateway.CleanText(e.PSP); psp != "" {
-			ev.RequestID = psp
+		if validID(e.PSP) {
+			ev.RequestID = e.PSP
 		}
 	}
 	switch {

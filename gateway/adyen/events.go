@@ -104,11 +104,12 @@ func (x item) payment() string {
 // time of those tells them apart, unsigned as it is: an event that is taken for
 // another changes nothing, and one that is taken for an old one would be lost.
 func (x item) eventID() string {
-	if !x.plain() {
+	if !x.plain() || !validID(x.PSP) || strings.Trim(x.Event, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" || len(x.Event+x.Success) > 100 {
 		sum := sha256.Sum256([]byte(x.signed()))
-		return "ambiguous:" + hex.EncodeToString(sum[:])
+		return "unusual:" + hex.EncodeToString(sum[:])
 	}
-	id := gateway.CleanText(x.PSP + ":" + x.Event + ":" + x.Success)
+	// As it is: a reference of 16 digits must not be masked for a card number.
+	id := x.PSP + ":" + x.Event + ":" + gateway.CleanText(x.Success)
 	if e := events[x.Event]; e.effect == tookBack || x.recaptured() {
 		id += ":" + x.Date.UTC().Format(time.RFC3339)
 	}
@@ -123,6 +124,10 @@ func (x item) recaptured() bool {
 // evidence reads an event of ours, or of the hold.
 func (x item) evidence(kind models.Kind, what effect, mine bool, ev models.Evidence) models.Evidence {
 	cents, currency, ok := x.money().cents()
+	psp := x.PSP
+	if !validID(psp) {
+		psp, ok = "", false
+	}
 	reason := gateway.CleanText(x.Reason) // not signed: for people only
 	if reason != "" {
 		ev.Message += ": " + reason
@@ -130,19 +135,19 @@ func (x item) evidence(kind models.Kind, what effect, mine bool, ev models.Evide
 	switch {
 	case what == told && x.Success == "false" && mine:
 		ev.Outcome, ev.ErrorCode, ev.ErrorDetail, ev.NextAction = models.OutcomeRefused, x.Event, reason, nextOf(kind)
-		ev.GatewayTransactionID, ev.Token = x.PSP, x.PSP
+		ev.GatewayTransactionID, ev.Token = psp, psp
 	case x.Success != "true" || !ok || what == hinting:
 		return ev
 	case what == told:
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeConfirmed, cents, currency
-		ev.GatewayTransactionID, ev.Token = x.PSP, x.PSP
+		ev.GatewayTransactionID, ev.Token = psp, psp
 		ev.Foreign = !mine && kind != models.Void // a hold that is gone is gone, whoever let it go
 	case what == released:
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeConfirmed, cents, currency
-		ev.GatewayTransactionID, ev.Token = x.PSP, x.PSP
+		ev.GatewayTransactionID, ev.Token = psp, psp
 	case what == tookBack:
 		ev.Outcome, ev.AmountCents, ev.TookCents, ev.CurrencyCode = models.OutcomeTakenBack, cents, cents, currency
-		ev.GatewayTransactionID, ev.Token = x.PSP, x.PSP
+		ev.GatewayTransactionID, ev.Token = psp, psp
 		ev.ErrorCode, ev.ErrorDetail, ev.NextAction = x.Event, reason, nextContact
 	case what == disputed:
 		// Which capture it is about, and what that took, is not signed.

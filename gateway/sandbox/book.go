@@ -65,6 +65,7 @@ type hold struct {
 
 	disputes []dispute
 	paypal   paypalHold
+	adyen    adyenHold
 }
 
 // book is the sandbox's state. Every change is an entry: checked, appended to
@@ -202,7 +203,9 @@ func (b *book) applyHold(e entry) {
 	if e.Charge != "" {
 		b.charges[e.Charge] = h
 	}
-	if e.PayPal != nil {
+	if e.Adyen != nil {
+		b.applyAdyenHold(h, e)
+	} else if e.PayPal != nil {
 		b.applyPayPalHold(h, e)
 	} else if e.Status == needsCapture {
 		b.expiring = append(b.expiring, h)
@@ -215,6 +218,10 @@ func (b *book) applyHold(e entry) {
 func (b *book) applyChange(h *hold, e entry) {
 	if h.wire == wirePayPal {
 		b.applyPayPal(h, e)
+		return
+	}
+	if h.wire == wireAdyen {
+		b.applyAdyen(h, e)
 		return
 	}
 	switch e.Type {
@@ -263,6 +270,9 @@ func (b *book) keep(e entry) {
 		a.status, a.body = e.AnswerStatus, e.Answer
 	case e.PayPal != nil:
 		a.status, a.view, a.life = e.PayPal.status(e.Type), paypalKept{hold: e.Hold, kind: e.Type, id: e.ID}, paypalKeyLife
+	case e.Adyen != nil:
+		a.view, a.status = adyenReply(e)
+		a.life = adyenKeyLife
 	case e.Type == entryRefund:
 		a.view = refundView{h.refunds[len(h.refunds)-1], h.intent}
 	default:

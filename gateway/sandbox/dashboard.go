@@ -54,6 +54,13 @@ func (s *Server) dashboard(w http.ResponseWriter, r *http.Request) {
 	status, problem := 200, ""
 	s.locked(func(b *book) {
 		h := b.holds[d.Hold]
+		if h != nil && h.wire == wireAdyen {
+			if e, events, problem = s.adyenBehind(d, h); problem != "" {
+				status = 409
+			}
+			last = h.last
+			return
+		}
 		if h == nil || h.wire != "" {
 			status, problem = 404, "no such hold on Stripe's wire"
 			return
@@ -171,6 +178,19 @@ type disputeView struct {
 	of intent
 }
 
+// evidenceJSON and evidenceDetails: nobody answers a dispute here.
+type evidenceJSON struct {
+	Enhanced struct{} `json:"enhanced_evidence"`
+}
+
+type evidenceDetails struct {
+	DueBy       *int64   `json:"due_by"`
+	Eligibility struct{} `json:"enhanced_eligibility"`
+	HasEvidence bool     `json:"has_evidence"`
+	PastDue     bool     `json:"past_due"`
+	Submissions int      `json:"submission_count"`
+}
+
 func (v disputeView) render(expand map[string]bool) any {
 	status := "needs_response"
 	if !v.won.IsZero() {
@@ -184,6 +204,9 @@ func (v disputeView) render(expand map[string]bool) any {
 		Charge        any               `json:"charge"`
 		Created       int64             `json:"created"`
 		Currency      string            `json:"currency"`
+		Eligible      []string          `json:"enhanced_eligibility_types"`
+		Evidence      evidenceJSON      `json:"evidence"`
+		Details       evidenceDetails   `json:"evidence_details"`
 		Refundable    bool              `json:"is_charge_refundable"`
 		Livemode      bool              `json:"livemode"`
 		Metadata      map[string]string `json:"metadata"`
@@ -192,7 +215,7 @@ func (v disputeView) render(expand map[string]bool) any {
 		Status        string            `json:"status"`
 	}{
 		ID: v.id, Object: "dispute", Amount: v.amount, Charge: v.of.charge, Created: v.created.Unix(), Currency: v.currency, Livemode: v.of.live,
-		Metadata: map[string]string{}, PaymentIntent: v.of.id, Reason: v.reason, Status: status, Transactions: []any{},
+		Metadata: map[string]string{}, PaymentIntent: v.of.id, Reason: v.reason, Status: status, Transactions: []any{}, Eligible: []string{},
 	}
 	for _, l := range v.lines {
 		j.Transactions = append(j.Transactions, lineView{line: l}.render(nil))

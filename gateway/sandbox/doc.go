@@ -49,6 +49,14 @@
 // Endpoints with "wire":"paypal" get PayPal's events; their secret is the
 // webhook id.
 //
+// /adyen/v72 speaks Adyen's: POST /payments (any API key, any merchant account)
+// makes an authorised payment that is captured by hand, with the fault in
+// metadata.fault or as the reference "fault=decline"; POST /payments/{psp}/captures,
+// /cancels, /refunds and /reversals are answered 201 received, and what became of
+// them is told by webhook only. Keys live for 31 days. Config.Adyen says whether
+// several partial captures are enabled. Endpoints with "wire":"adyen" get Adyen's
+// events; their secret is the hexadecimal HMAC key.
+//
 // # Faults
 //
 // For one hold: metadata[fault] of its PaymentIntent. For the whole sandbox:

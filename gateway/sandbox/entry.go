@@ -42,5 +42,7 @@ type entry struct {
 	Detail       string `json:"detail,omitempty"`
 	// PayPal is set on what came over PayPal's wire.
 	PayPal *paypalEntry `json:"paypal,omitempty"`
+	// Adyen is set on what came over Adyen's wire.
+	Adyen *adyenEntry `json:"adyen,omitempty"`
 	At     time.Time    `json:"at"`
 }

@@ -71,6 +71,9 @@ func (s *Server) event(kind string, c *call, v view, hold string) event {
 }
 
 func (s *Server) expiredEvents(i intent) []event {
+	if i.wire == wireAdyen {
+		return s.adyenExpired(i.id)
+	}
 	if i.wire != "" {
 		return nil // the other wires tell nobody
 	}

@@ -70,6 +70,7 @@ type chargeJSON struct {
 	Amount               int64             `json:"amount"`
 	AmountCaptured       int64             `json:"amount_captured"`
 	AmountRefunded       int64             `json:"amount_refunded"`
+	BillingDetails       billingJSON       `json:"billing_details"`
 	Captured             bool              `json:"captured"`
 	Created              int64             `json:"created"`
 	Currency             string            `json:"currency"`
@@ -82,6 +83,15 @@ type chargeJSON struct {
 	PaymentMethodDetails methodJSON        `json:"payment_method_details"`
 	Refunded             bool              `json:"refunded"`
 	Status               string            `json:"status"`
+}
+
+// billingJSON is what is known of the payer: nothing.
+type billingJSON struct {
+	Address *struct{} `json:"address"`
+	Email   *string   `json:"email"`
+	Name    *string   `json:"name"`
+	Phone   *string   `json:"phone"`
+	TaxID   *string   `json:"tax_id"`
 }
 
 type methodJSON struct {

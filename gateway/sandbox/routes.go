@@ -33,6 +33,7 @@ func (s *Server) routes() *http.ServeMux {
 		return fail(e)
 	}))
 	mux.Handle("/paypal/", http.StripPrefix("/paypal", s.paypalRoutes()))
+	mux.Handle("/adyen/", http.StripPrefix("/adyen", s.adyenRoutes()))
 	mux.HandleFunc("GET /_sandbox/book", s.showBook)
 	mux.HandleFunc("GET /_sandbox/fault", func(w http.ResponseWriter, _ *http.Request) { tell(w, 200, s.faults.texts()) })
 	mux.HandleFunc("PUT /_sandbox/fault", s.putFault)

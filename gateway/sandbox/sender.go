@@ -314,13 +314,22 @@ func (s *sender) promise() func() {
 }
 
 func (s *sender) post(d *delivery) error {
-	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, d.to.URL, bytes.NewReader(d.body))
+	body := d.body
+	if d.to.Wire == wireAdyen { // its signatures stand in the body
+		var err error
+		if body, err = adyenSigned(d); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, d.to.URL, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	if d.to.Wire == wirePayPal {
 		err = s.paypal.sign(req.Header, d, s.config.Now())
+	} else if d.to.Wire == wireAdyen {
+		req.Header.Set("User-Agent", "Adyen HttpClient 1.0")
 	} else {
 		req.Header.Set("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
 		req.Header.Set("Stripe-Signature", Sign(d.body, d.secret, s.config.Now()))

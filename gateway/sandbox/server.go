@@ -39,6 +39,8 @@ type Config struct {
 	Keys []gateway.Secret
 	// PayPal is how PayPal's wire behaves.
 	PayPal PayPalConfig
+	// Adyen is how Adyen's wire behaves.
+	Adyen AdyenConfig
 	// Seed makes faults with a probability repeatable.
 	Seed       uint64
 	Now        func() time.Time
@@ -116,6 +118,7 @@ func withDefaults(c Config) Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.PayPal = c.PayPal.withDefaults()
+	c.Adyen = c.Adyen.withDefaults()
 	return c
 }
 

@@ -31,11 +31,17 @@ type world struct {
 
 func newWorld(t *testing.T, c sandbox.Config) *world {
 	t.Helper()
+	return newWorldBehind(t, c, func(h http.Handler) http.Handler { return h })
+}
+
+// newWorldBehind is newWorld with something between adapter and sandbox.
+func newWorldBehind(t *testing.T, c sandbox.Config, between func(http.Handler) http.Handler) *world {
+	t.Helper()
 	s, err := sandbox.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(s.Handler())
+	srv := httptest.NewServer(between(s.Handler()))
 	a := stripe.New(stripe.Config{Account: "stripe", SecretKey: "sk_test_key", BaseURL: srv.URL, Timeout: 10 * time.Second})
 	t.Cleanup(func() {
 		a.Close()

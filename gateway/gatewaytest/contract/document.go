@@ -58,8 +58,15 @@ func Document(t testing.TB, name string, paths ...string) *openapi3.T {
 // Load is [Document] of a document at hand.
 func Load(t testing.TB, raw []byte, paths ...string) *openapi3.T {
 	t.Helper()
+	return LoadCut(t, raw, nil, paths...)
+}
+
+// LoadCut is [Load] of a document that is too large even so: cut takes out of
+// each part what the test does without, and what that led to is left out too.
+func LoadCut(t testing.TB, raw []byte, cut func(part any) any, paths ...string) *openapi3.T {
+	t.Helper()
 	if len(paths) > 0 {
-		raw = only(t, raw, paths)
+		raw = only(t, raw, cut, paths)
 	}
 	doc, err := openapi3.NewLoader().LoadFromData(raw)
 	if err != nil {
@@ -72,7 +79,7 @@ var schemaName = regexp.MustCompile(`"#/components/schemas/([^"]+)"`)
 
 // only leaves the paths, and the schemas that they lead to: a document may be
 // larger by far than what is used of it.
-func only(t testing.TB, raw []byte, paths []string) []byte {
+func only(t testing.TB, raw []byte, cut func(any) any, paths []string) []byte {
 	t.Helper()
 	var doc, all, messages, components, schemas map[string]json.RawMessage
 	read := func(raw []byte, into any) {
@@ -89,14 +96,29 @@ func only(t testing.TB, raw []byte, paths []string) []byte {
 	}
 	read(doc["components"], &components)
 	read(components["schemas"], &schemas)
+	write := func(v any) json.RawMessage {
+		part, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return part
+	}
+	less := func(part json.RawMessage) json.RawMessage {
+		if cut == nil || part == nil {
+			return part
+		}
+		var v any
+		read(part, &v)
+		return write(cut(v))
+	}
 	kept, needed := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	var need func(part []byte)
 	need = func(part []byte) {
 		for _, m := range schemaName.FindAllSubmatch(part, -1) {
 			name := string(m[1])
 			if _, known := needed[name]; !known {
-				needed[name] = schemas[name]
-				need(schemas[name])
+				needed[name] = less(schemas[name])
+				need(needed[name])
 			}
 		}
 	}
@@ -108,18 +130,11 @@ func only(t testing.TB, raw []byte, paths []string) []byte {
 		if item == nil {
 			t.Fatalf("the published document has no path %s", p)
 		}
-		kept[p] = item
-		need(item)
+		kept[p] = less(item)
+		need(kept[p])
 	}
 	for _, name := range []string{"parameters", "responses", "requestBodies", "headers"} {
 		need(components[name])
-	}
-	write := func(v any) json.RawMessage {
-		part, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return part
 	}
 	components["schemas"] = write(needed)
 	delete(doc, "webhooks")

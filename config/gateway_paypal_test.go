@@ -9,7 +9,7 @@ import (
 
 // TestPayPalSettings: half of the credentials, and money of the wrong mode, are refused.
 func TestPayPalSettings(t *testing.T) {
-	whole := Gateways{CallsAtOnce: 1, PayPalClientID: "id", PayPalSecret: "secret"}
+	whole := Gateways{CallsAtOnce: 1, PayPal: PayPal{PayPalClientID: "id", PayPalSecret: "secret"}}
 	at := func(url string) Gateways {
 		g := whole
 		g.PayPalURL = url
@@ -24,8 +24,8 @@ func TestPayPalSettings(t *testing.T) {
 		{"none", Gateways{CallsAtOnce: 1}, models.Live, ""},
 		{"whole", whole, models.Test, ""},
 		{"whole and live", whole, models.Live, ""},
-		{"no secret", Gateways{CallsAtOnce: 1, PayPalClientID: "id"}, models.Test, "PAYPAL_CLIENT_SECRET"},
-		{"no id", Gateways{CallsAtOnce: 1, PayPalSecret: "secret"}, models.Test, "PAYPAL_CLIENT_ID"},
+		{"no secret", Gateways{CallsAtOnce: 1, PayPal: PayPal{PayPalClientID: "id"}}, models.Test, "PAYPAL_CLIENT_SECRET"},
+		{"no id", Gateways{CallsAtOnce: 1, PayPal: PayPal{PayPalSecret: "secret"}}, models.Test, "PAYPAL_CLIENT_ID"},
 		{"the sandbox for tests", at("https://api-m.sandbox.paypal.com"), models.Test, ""},
 		{"another place", at("http://127.0.0.1:9100/paypal"), models.Test, ""},
 		{"PayPal itself for tests", at("https://api-m.paypal.com"), models.Test, "real money"},
