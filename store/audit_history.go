@@ -27,12 +27,13 @@ var pathParts = []auditPart{
 }
 
 // A send after one that may have had an effect follows at once on a look that
-// found nothing, or that the gateway declined it. An outcome that a fence kept
+// found nothing, or that the gateway declined it, or, of a gateway that cannot
+// be asked, goes out under the same key. An outcome that a fence kept
 // out may have had one.
 var keyParts = []auditPart{
 	{byOrder, `SELECT s.operation_id || ' v' || s.version || ' sent again' AS name,
-			s.call = 'send' AND COALESCE(s.sent, false) AND NOT COALESCE(s.call_before = 'look_up' AND s.version_before = s.version - 1 AND s.found IN ('none', 'declined'), false) AS broken
-		FROM (SELECT a.operation_id, a.version, a.call, lag(a.call) OVER w AS call_before, lag(a.version) OVER w AS version_before, lag(r.outcome) OVER w AS found,
+			s.call = 'send' AND COALESCE(s.sent, false) AND NOT COALESCE(s.call_before = 'look_up' AND s.version_before = s.version - 1 AND (s.found IN ('none', 'declined') OR s.found = 'unasked' AND s.idempotency_key = s.key_before), false) AS broken
+		FROM (SELECT a.operation_id, a.version, a.call, a.idempotency_key, lag(a.idempotency_key) OVER w AS key_before, lag(a.call) OVER w AS call_before, lag(a.version) OVER w AS version_before, lag(r.outcome) OVER w AS found,
 			bool_or(a.call = 'send' AND (r.outcome IS DISTINCT FROM 'not_sent' OR r.fenced)) OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS sent
 			FROM {attempts} AS a LEFT JOIN {attempt_results} AS r ON r.operation_id = a.operation_id AND r.version = a.version
 			WINDOW w AS (PARTITION BY a.operation_id ORDER BY a.version)) AS s`},

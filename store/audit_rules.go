@@ -47,7 +47,7 @@ var invariants = []invariant{
 	{"I5", "every send has its attempt, committed before it", traceParts},
 	{"I6", "every history is a path of the transition table", pathParts},
 	{"I7", "a hold has at most one live capture or void, and names it", liveParts},
-	{"I8", "nothing is sent again, and no key changes, but after a look that found nothing", keyParts},
+	{"I8", "nothing is sent again, and no key changes, but after a look that found nothing; where there is no look-up, the same goes out under the same key", keyParts},
 	{"I9", "versions have no gap, and every row is what its history folds to", foldParts},
 	{"I10", "open work stands in the work table, nothing else does, and none of it waits unseen", workParts},
 	{"I11", "every webhook was applied, refused or parked with a reason, or waits its turn", inboxParts},

@@ -22,6 +22,38 @@ func (h Harness) do(ctx context.Context, g gateway.Gateway, r gateway.Request) m
 	return g.Capture(ctx, r)
 }
 
+// end calls an operation once, and waits for the result where the provider tells
+// it later.
+func (h Harness) end(t *testing.T, r gateway.Request) models.Evidence {
+	t.Helper()
+	return h.result(t, r, h.do(t.Context(), h.Gateway, r))
+}
+
+// result is an answer, or what the provider makes of what it accepted.
+func (h Harness) result(t *testing.T, r gateway.Request, ev models.Evidence) models.Evidence {
+	t.Helper()
+	if ev.Outcome != models.OutcomeAccepted {
+		return ev
+	}
+	accepted := ev
+	waitFor(t, "the result of "+r.Reference, func() bool {
+		switch {
+		case h.Told != nil:
+			for _, told := range h.Told(t, r) {
+				if told.Outcome != models.OutcomeLost {
+					ev = told
+				}
+			}
+		case h.Gateway.Capabilities().LookUp:
+			ev = h.Gateway.LookUp(t.Context(), r)
+		default:
+			t.Fatalf("accepted by an adapter without look-up, and Told is nil: %s", accepted.JSON())
+		}
+		return ev.Outcome != models.OutcomeAccepted && ev.Outcome != models.OutcomeLost
+	})
+	return ev
+}
+
 func (h Harness) mustConfirm(t *testing.T, ev models.Evidence, cents int64) {
 	t.Helper()
 	if ev.Outcome != models.OutcomeConfirmed || ev.Foreign || ev.AmountCents != cents || ev.CurrencyCode != h.Currency || ev.GatewayTransactionID == "" {
@@ -40,15 +72,17 @@ func (h Harness) booked(t *testing.T, kind models.Kind, hold Hold, want int) {
 func (h Harness) twice(t *testing.T, kind models.Kind) {
 	hold := h.Hold(t, kind, amount, "")
 	r := h.request(kind, hold, amount, 1)
-	first := h.do(t.Context(), h.Gateway, r)
+	first := h.end(t, r)
 	h.mustConfirm(t, first, amount)
 	again := h.do(t.Context(), h.Gateway, r)
-	h.mustConfirm(t, again, amount)
+	if again.Outcome != models.OutcomeAccepted || !h.Gateway.Capabilities().Async {
+		h.mustConfirm(t, again, amount)
+	}
 	if first.GatewayTransactionID != again.GatewayTransactionID {
 		t.Fatalf("two ids for one key: %q and %q", first.GatewayTransactionID, again.GatewayTransactionID)
 	}
-	looked := h.Gateway.LookUp(t.Context(), r)
 	if h.Gateway.Capabilities().LookUp {
+		looked := h.Gateway.LookUp(t.Context(), r)
 		h.mustConfirm(t, looked, amount)
 		if looked.GatewayTransactionID != first.GatewayTransactionID || looked.Source != models.FromLookUp {
 			t.Fatalf("the look-up names %q from %s, the call %q", looked.GatewayTransactionID, looked.Source, first.GatewayTransactionID)
@@ -70,15 +104,16 @@ func (h Harness) atOnce(t *testing.T, kind models.Kind) {
 	confirmed := 0
 	for _, ev := range answers {
 		switch ev.Outcome {
-		case models.OutcomeConfirmed:
+		case models.OutcomeConfirmed, models.OutcomeAccepted:
 			confirmed++
 		case models.OutcomeRefused, models.OutcomeDeclined, models.OutcomeNotSent:
 			t.Errorf("a concurrent call says %s", ev.JSON())
 		}
 	}
 	if confirmed == 0 {
-		t.Fatal("no call was confirmed")
+		t.Fatal("no call was confirmed or accepted")
 	}
+	waitFor(t, "the booking", func() bool { return len(h.Bookings(t, kind, hold.ID)) > 0 })
 	h.booked(t, kind, hold, 1)
 }
 
@@ -89,7 +124,7 @@ func (h Harness) unreachable(t *testing.T, kind models.Kind) {
 	if ev := h.do(t.Context(), h.Unreachable, r); ev.Outcome != models.OutcomeNotSent || ev.Class != "" {
 		t.Fatalf("got %s, want not_sent", ev.JSON())
 	}
-	if ev := h.Unreachable.LookUp(t.Context(), r); ev.Outcome != models.OutcomeNotSent && ev.Outcome != models.OutcomeLost {
+	if ev := h.Unreachable.LookUp(t.Context(), r); ev.Outcome != models.OutcomeNotSent && ev.Outcome != models.OutcomeLost && !h.cannotAsk(ev) {
 		t.Fatalf("look-up: got %s", ev.JSON())
 	}
 	h.booked(t, kind, hold, 0)
@@ -130,35 +165,47 @@ func (h Harness) unknownHold(t *testing.T, kind models.Kind) {
 	wrong := hold
 	wrong.ID += "doesnotexist"
 	r := h.request(kind, wrong, amount, 1)
-	if ev := h.do(t.Context(), h.Gateway, r); ev.Outcome == models.OutcomeConfirmed || ev.Outcome == models.OutcomeAccepted || ev.Outcome == models.OutcomeDeclined {
+	if ev := h.do(t.Context(), h.Gateway, r); ev.Outcome == models.OutcomeConfirmed || ev.Outcome == models.OutcomeAccepted && !h.Gateway.Capabilities().Async || ev.Outcome == models.OutcomeDeclined {
 		t.Fatalf("call: got %s", ev.JSON())
 	}
-	if ev := h.Gateway.LookUp(t.Context(), r); ev.Outcome != models.OutcomeLost {
+	if ev := h.Gateway.LookUp(t.Context(), r); ev.Outcome != models.OutcomeLost && !h.cannotAsk(ev) {
 		t.Fatalf("look-up: got %s, want lost", ev.JSON())
 	}
 	h.booked(t, kind, hold, 0)
 }
 
+// cannotAsk: the adapter says that its provider has no look-up.
+func (h Harness) cannotAsk(ev models.Evidence) bool {
+	return !h.Gateway.Capabilities().LookUp && ev.Outcome == models.OutcomeUnasked && ev.Source == models.FromLookUp
+}
+
 // neverSent: the look-up of what was never asked says None.
 func (h Harness) neverSent(t *testing.T, kind models.Kind) {
-	if !h.Gateway.Capabilities().LookUp {
-		t.Skip("the provider has no look-up")
-	}
 	hold := h.Hold(t, kind, amount, "")
-	if ev := h.Gateway.LookUp(t.Context(), h.request(kind, hold, amount, 1)); ev.Outcome != models.OutcomeNone || ev.Source != models.FromLookUp {
+	ev := h.Gateway.LookUp(t.Context(), h.request(kind, hold, amount, 1))
+	if h.cannotAsk(ev) {
+		return
+	}
+	if ev.Outcome != models.OutcomeNone || ev.Source != models.FromLookUp {
 		t.Fatalf("got %s, want none", ev.JSON())
 	}
+}
+
+// asked are the ways in which an adapter says what became of an operation: its
+// call's result, and its look-up where there is one.
+func (h Harness) asked(t *testing.T, r gateway.Request) map[string]models.Evidence {
+	answers := map[string]models.Evidence{"call": h.end(t, r)}
+	if ev := h.Gateway.LookUp(t.Context(), r); !h.cannotAsk(ev) {
+		answers["look-up"] = ev
+	}
+	return answers
 }
 
 // foreign: an operation under another reference is not ours.
 func (h Harness) foreign(t *testing.T) {
 	hold := h.Hold(t, models.Capture, amount, "")
-	h.mustConfirm(t, h.Gateway.Capture(t.Context(), h.request(models.Capture, hold, amount, 1)), amount)
-	second := h.request(models.Capture, hold, amount, 2)
-	for what, ev := range map[string]models.Evidence{
-		"call":    h.Gateway.Capture(t.Context(), second),
-		"look-up": h.Gateway.LookUp(t.Context(), second),
-	} {
+	h.mustConfirm(t, h.end(t, h.request(models.Capture, hold, amount, 1)), amount)
+	for what, ev := range h.asked(t, h.request(models.Capture, hold, amount, 2)) {
 		if ev.Outcome == models.OutcomeConfirmed && !ev.Foreign {
 			t.Errorf("%s: another operation's success was taken for ours: %s", what, ev.JSON())
 		}
@@ -169,15 +216,15 @@ func (h Harness) foreign(t *testing.T) {
 // part: less than the hold can be captured.
 func (h Harness) part(t *testing.T) {
 	hold := h.Hold(t, models.Capture, amount, "")
-	r := h.request(models.Capture, hold, amount-500, 1)
-	h.mustConfirm(t, h.Gateway.Capture(t.Context(), r), amount-500)
-	h.mustConfirm(t, h.Gateway.LookUp(t.Context(), r), amount-500)
+	for _, ev := range h.asked(t, h.request(models.Capture, hold, amount-500, 1)) {
+		h.mustConfirm(t, ev, amount-500)
+	}
 }
 
 // tooMuch: more than the hold is never booked.
 func (h Harness) tooMuch(t *testing.T) {
 	hold := h.Hold(t, models.Capture, amount, "")
-	if ev := h.Gateway.Capture(t.Context(), h.request(models.Capture, hold, amount*2, 1)); ev.Outcome == models.OutcomeConfirmed {
+	if ev := h.end(t, h.request(models.Capture, hold, amount*2, 1)); ev.Outcome == models.OutcomeConfirmed {
 		t.Fatalf("got %s", ev.JSON())
 	}
 	h.booked(t, models.Capture, hold, 0)
@@ -186,9 +233,8 @@ func (h Harness) tooMuch(t *testing.T) {
 // voidCaptured: what was taken cannot be voided; that is final.
 func (h Harness) voidCaptured(t *testing.T) {
 	hold := h.Hold(t, models.Capture, amount, "")
-	h.mustConfirm(t, h.Gateway.Capture(t.Context(), h.request(models.Capture, hold, amount, 1)), amount)
-	r := h.request(models.Void, hold, amount, 1)
-	for what, ev := range map[string]models.Evidence{"call": h.Gateway.Void(t.Context(), r), "look-up": h.Gateway.LookUp(t.Context(), r)} {
+	h.mustConfirm(t, h.end(t, h.request(models.Capture, hold, amount, 1)), amount)
+	for what, ev := range h.asked(t, h.request(models.Void, hold, amount, 1)) {
 		if ev.Outcome != models.OutcomeRefused {
 			t.Errorf("%s: got %s, want refused", what, ev.JSON())
 		}
@@ -199,10 +245,9 @@ func (h Harness) voidCaptured(t *testing.T) {
 // captureVoided: what was released cannot be taken; the hold is gone.
 func (h Harness) captureVoided(t *testing.T) {
 	hold := h.Hold(t, models.Void, amount, "")
-	h.mustConfirm(t, h.Gateway.Void(t.Context(), h.request(models.Void, hold, amount, 1)), amount)
-	r := h.request(models.Capture, hold, amount, 1)
-	for what, ev := range map[string]models.Evidence{"call": h.Gateway.Capture(t.Context(), r), "look-up": h.Gateway.LookUp(t.Context(), r)} {
-		if ev.Outcome != models.OutcomeRefused || !ev.HoldGone {
+	h.mustConfirm(t, h.end(t, h.request(models.Void, hold, amount, 1)), amount)
+	for what, ev := range h.asked(t, h.request(models.Capture, hold, amount, 1)) {
+		if ev.Outcome != models.OutcomeRefused || !ev.HoldGone && h.Told == nil {
 			t.Errorf("%s: got %s, want refused with the hold gone", what, ev.JSON())
 		}
 	}
@@ -213,13 +258,15 @@ func (h Harness) captureVoided(t *testing.T) {
 func (h Harness) twoRefunds(t *testing.T) {
 	hold := h.Hold(t, models.Refund, amount, "")
 	first, second := h.request(models.Refund, hold, 500, 1), h.request(models.Refund, hold, 300, 2)
-	h.mustConfirm(t, h.Gateway.Refund(t.Context(), first), 500)
-	if ev := h.Gateway.LookUp(t.Context(), second); ev.Outcome != models.OutcomeNone {
+	h.mustConfirm(t, h.end(t, first), 500)
+	if ev := h.Gateway.LookUp(t.Context(), second); ev.Outcome != models.OutcomeNone && !h.cannotAsk(ev) {
 		t.Fatalf("the second, never sent: got %s", ev.JSON())
 	}
-	h.mustConfirm(t, h.Gateway.Refund(t.Context(), second), 300)
-	h.mustConfirm(t, h.Gateway.LookUp(t.Context(), first), 500)
-	h.mustConfirm(t, h.Gateway.LookUp(t.Context(), second), 300)
+	h.mustConfirm(t, h.end(t, second), 300)
+	if h.Gateway.Capabilities().LookUp {
+		h.mustConfirm(t, h.Gateway.LookUp(t.Context(), first), 500)
+		h.mustConfirm(t, h.Gateway.LookUp(t.Context(), second), 300)
+	}
 	h.booked(t, models.Refund, hold, 2)
 }
 
@@ -237,6 +284,9 @@ func (h Harness) capabilities(t *testing.T) {
 	c := h.Gateway.Capabilities()
 	if c.Provider == "" || c.IdempotencyWindow < 0 || c.SettleAfter < 0 || c.HoldLife <= 0 {
 		t.Errorf("capabilities: %+v", c)
+	}
+	if (c.RepeatIsLookUp || c.ByHand) && c.LookUp || c.RepeatIsLookUp && c.IdempotencyWindow == 0 {
+		t.Errorf("how it is asked contradicts itself: %+v", c)
 	}
 	if !reflect.DeepEqual(c, h.Gateway.Capabilities()) {
 		t.Error("capabilities change")

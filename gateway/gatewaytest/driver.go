@@ -40,16 +40,11 @@ func (d *driver) run(t *testing.T) end {
 	sent := false
 	for range maxRounds {
 		if sent {
-			settled := d.harness.Settled(r.Hold)
-			ev := d.call(t, "look up", d.harness.Gateway.LookUp)
-			dec := models.Judge(d.op, ev, d.facts(settled))
-			if !dec.Send {
-				if e, over := d.apply(ev, dec); over {
-					return e
-				}
-				if ev.Outcome == models.OutcomeNone && !settled {
-					waitFor(t, "the fake to settle", func() bool { return d.harness.Settled(r.Hold) })
-				}
+			send, e := d.look(t)
+			if e != nil {
+				return *e
+			}
+			if !send {
 				continue
 			}
 		}
@@ -61,6 +56,49 @@ func (d *driver) run(t *testing.T) end {
 	}
 	t.Fatalf("no end after %d rounds\n%s", maxRounds, d.trace())
 	return end{}
+}
+
+// look asks what became of it: the gateway, or where it cannot be asked, what it
+// told by itself. It reports whether to send, or how it ended.
+func (d *driver) look(t *testing.T) (send bool, ended *end) {
+	r := d.request
+	if d.op.GatewayTransactionID != "" && d.harness.Told != nil {
+		return false, d.wait(t)
+	}
+	settled := d.harness.Settled(r.Hold)
+	ev := d.call(t, "look up", d.harness.Gateway.LookUp)
+	dec := models.Judge(d.op, ev, d.facts(settled))
+	if dec.Send {
+		return true, nil
+	}
+	if e, over := d.apply(ev, dec); over {
+		return false, &e
+	}
+	if ev.Outcome == models.OutcomeNone && !settled {
+		waitFor(t, "the fake to settle", func() bool { return d.harness.Settled(r.Hold) })
+	}
+	return false, nil
+}
+
+// wait is for what the provider tells by itself about what it accepted.
+func (d *driver) wait(t *testing.T) *end {
+	var ended *end
+	heard := 0
+	waitFor(t, "the provider to tell what became of it\n"+d.trace(), func() bool {
+		told := d.harness.Told(t, d.request)
+		for ; heard < len(told) && ended == nil; heard++ {
+			ev := told[heard]
+			ev.Source = models.FromWebhook
+			d.steps = append(d.steps, "told: "+string(ev.JSON()))
+			op, f := d.op, d.facts(false)
+			op.State, f.Fenced = models.Submitted, false
+			if e, over := d.apply(ev, models.Judge(op, ev, f)); over {
+				ended = &e
+			}
+		}
+		return ended != nil
+	})
+	return ended
 }
 
 func (d *driver) operation() func(context.Context, gateway.Request) models.Evidence {
@@ -84,9 +122,11 @@ func (d *driver) call(t *testing.T, what string, f func(context.Context, gateway
 }
 
 func (d *driver) facts(conclusive bool) models.Facts {
+	caps := d.harness.Gateway.Capabilities()
 	return models.Facts{
+		Repeats: caps.RepeatIsLookUp, KeyProtects: caps.RepeatIsLookUp,
 		Now: time.Unix(1, 0), Fenced: true, MaySend: true, NoneConclusive: conclusive,
-		ReplaysErrors: d.harness.Gateway.Capabilities().ReplaysErrors, HoldLeftConfirmed: d.request.HoldCents,
+		ReplaysErrors: caps.ReplaysErrors, HoldLeftConfirmed: d.request.HoldCents,
 	}
 }
 
@@ -94,6 +134,9 @@ func (d *driver) facts(conclusive bool) models.Facts {
 func (d *driver) apply(ev models.Evidence, dec models.Decision) (end, bool) {
 	d.steps = append(d.steps, fmt.Sprintf("  -> %s %s (%s)", dec.Event, dec.Flag, dec.Rule))
 	d.op.Replayed = dec.Replayed
+	if ev.GatewayTransactionID != "" {
+		d.op.GatewayTransactionID = ev.GatewayTransactionID
+	}
 	if dec.RotateKey {
 		d.op.KeyEpoch++
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Harness connects the suite to one adapter and to the fake it calls. Every
-// field is required. All functions may be called from several goroutines.
+// field but Told is required. All functions may be called from several goroutines.
 type Harness struct {
 	// Gateway is the adapter, calling the fake.
 	Gateway gateway.Gateway
@@ -24,6 +24,11 @@ type Harness struct {
 	// Settled reports that no booking is put off any more for the hold, so that
 	// a look-up's None is proof.
 	Settled func(hold string) bool
+	// Told returns what the provider's webhooks said so far about the operation
+	// that r describes, oldest first, verified and translated by the adapter's own
+	// parser. It is required of an adapter that is told results later and has no
+	// look-up; nil otherwise.
+	Told func(t *testing.T, r gateway.Request) []models.Evidence
 	// Faults are the modes the fake knows; [Faults] lists the usual ones.
 	Faults []Fault
 	// Account and Currency go into references and requests.
