@@ -28,6 +28,7 @@ import (
 	"github.com/capstan-pay/capstan/devstack/devstacktest"
 	"github.com/capstan-pay/capstan/enqueuer"
 	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/gateway/manual"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
 	"github.com/capstan-pay/capstan/gateway/stripe"
 	"github.com/capstan-pay/capstan/models"
@@ -108,7 +109,7 @@ func newWorld(t testing.TB) *world {
 	w.sandbox, w.sandboxURL = book, gatewayServer.URL
 	adapter := stripe.New(stripe.Config{Account: "stripe", SecretKey: "sk_test_key", BaseURL: w.sandboxURL, Timeout: tempo.Budget(), SettleAfter: tempo.Of(10 * time.Second)})
 	t.Cleanup(adapter.Close)
-	w.runner = worker.NewRunner(worker.RunnerConfig{Store: w.store, Accounts: gateway.Accounts{"stripe": adapter}, Name: "worker", Log: w.log})
+	w.runner = worker.NewRunner(worker.RunnerConfig{Store: w.store, Accounts: gateway.Accounts{"stripe": adapter, "manual": manual.New()}, Name: "worker", Log: w.log})
 	w.enqueuer = enqueuer.New(enqueuer.Config{Store: w.store, Redis: w.redis, CancelAfter: time.Hour, Log: w.log})
 	w.metrics = prometheus.NewRegistry()
 	w.api, w.hooks = w.serve(t, w.store, w.enqueuer, w.metrics)
@@ -144,7 +145,7 @@ func (w *world) serve(t testing.TB, s *store.Store, e *enqueuer.Enqueuer, reg pr
 		return webhooks.One(stripe.ParseWebhook(body, header, []gateway.Secret{stripeSecret, oldStripeSecret}, now, 0))
 	}
 	hooks, err := webhooks.New(webhooks.Config{
-		Store: s, Enqueuer: e, Settle: w.runner.Settle, Now: time.Now, Log: w.log, Registerer: reg,
+		Store: s, Enqueuer: e, Settle: w.runner.Settle, CompareTold: w.runner.CompareTold, Now: time.Now, Log: w.log, Registerer: reg,
 		Sources:       []webhooks.Source{{Slug: "stripe", Mode: models.Test, Parse: parse}, {Slug: "other", Mode: models.Test, Parse: parse}, {Slug: "stripe-live", Mode: models.Live}},
 		CommerceLayer: webhooks.CommerceLayer{Secrets: []gateway.Secret{clSecret, oldCLSecret}, Mode: models.Test},
 	})
@@ -152,8 +153,8 @@ func (w *world) serve(t testing.TB, s *store.Store, e *enqueuer.Enqueuer, reg pr
 		t.Fatal(err)
 	}
 	dialect := commercelayer.New(commercelayer.Config{
-		Store: s, Enqueuer: e, Forward: w.runner.Forward, Inspect: w.runner.Inspect, AdoptRefund: w.runner.AdoptRefund, Settle: w.runner.Settle, Now: time.Now,
-		Accounts: []commercelayer.Account{{SourceType: "stripe_payments", Slug: "stripe"}, {SourceType: "stripe_payments", Slug: "stripe-live"}},
+		Store: s, Enqueuer: e, Forward: w.runner.Forward, Inspect: w.runner.Inspect, AdoptRefund: w.runner.AdoptRefund, Person: w.runner, Settle: w.runner.Settle, Now: time.Now,
+		Accounts: []commercelayer.Account{{SourceType: "stripe_payments", Slug: "stripe"}, {SourceType: "stripe_payments", Slug: "stripe-live"}, {SourceType: "wire_transfers", Slug: "manual", MultiCapture: true}},
 	})
 	server, err := api.New(api.Config{
 		Tokens: []api.Token{

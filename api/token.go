@@ -115,6 +115,10 @@ func (k keyring) authenticate(r *http.Request) (Caller, *Problem) {
 	return caller, nil
 }
 
+// Forbidden is the answer to a caller whose scope does not cover all that the
+// request asks for: a route has a scope, and some of what it takes a larger one.
+func Forbidden(c Caller, need Scope) *Problem { return forbidden(c, need) }
+
 // forbidden is the answer to a token whose scope is too small.
 func forbidden(c Caller, need Scope) *Problem {
 	return &Problem{

@@ -54,7 +54,7 @@ var house = map[string][]string{
 
 // testSupport is what any test may import on top of its package's own line.
 var testSupport = []string{
-	"devstack/...", "store/storetest", "gateway/gatewaytest/...", "gateway/gatewaytest", "gateway/sandbox", "gateway/stripe", "gateway", "models",
+	"devstack/...", "store/storetest", "gateway/gatewaytest/...", "gateway/gatewaytest", "gateway/sandbox", "gateway/stripe", "gateway/manual", "gateway", "models",
 }
 
 // testsMayAlso widens the map for the tests of one package.

@@ -100,6 +100,7 @@ func (a Access) Validate() error {
 type Gateways struct {
 	Stripe `embed:""`
 	PayPal `embed:""`
+	Manual `embed:""`
 
 	CommerceLayerSecrets []gateway.Secret `name:"commercelayer-shared-secret" env:"COMMERCELAYER_SHARED_SECRET" placeholder:"SECRET" help:"Shared secrets of Commerce Layer's webhooks."`
 	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second that this process makes to each gateway account; 0 is unbounded."`
@@ -444,6 +445,7 @@ type Captures struct {
 	Forward CaptureID     `cmd:"" help:"Record, with proof from the gateway, that a stuck capture succeeded."`
 	Cancel  CaptureID     `cmd:"" help:"Give the money of a mismatched capture back."`
 	Retry   CaptureID     `cmd:"" help:"Look at an open capture now and clear its flag; look a failed one up, then ask for it anew."`
+	Assert  CaptureWord   `cmd:"" help:"Say, and answer for it, that a capture took effect or that it did not, where its gateway cannot be asked; needs a token of scope admin."`
 	Ack     CaptureID     `cmd:"" name:"acknowledge" help:"Clear the flag of a finished capture that a person has dealt with."`
 	Refund  CaptureRefund `cmd:"" help:"Refund a capture, in full or in part."`
 }
@@ -463,6 +465,25 @@ type CaptureID struct {
 	Reason string `placeholder:"TEXT" help:"Why; the history keeps it."`
 }
 
+// CaptureWord names an operation, and says what became of it.
+type CaptureWord struct {
+	ID        string `arg:"" help:"The capture's id, or with --kind that of a refund or a void."`
+	Kind      string `enum:"capture,refund,void" default:"capture" help:"capture, refund or void (${default})."`
+	Succeeded bool   `xor:"word" required:"" help:"It took effect."`
+	Failed    bool   `xor:"word" required:"" help:"It did not take effect, and never will."`
+	Manual    bool   `help:"A person did it, and not its gateway, which is not asked about it: with --succeeded, of what was never sent."`
+	Reason    string `required:"" placeholder:"TEXT" help:"Why; the history keeps it."`
+	By        string `env:"CAPSTAN_BY" placeholder:"NAME" help:"Your name, kept beside the token's."`
+}
+
+// Validate keeps what means nothing apart.
+func (c CaptureWord) Validate() error {
+	if c.Manual && (c.Failed || c.Kind == "void") {
+		return errors.New("--manual goes with --succeeded, for a capture or a refund")
+	}
+	return nil
+}
+
 // CaptureShow names a capture.
 type CaptureShow struct {
 	ID string `arg:"" help:"The capture's id."`
@@ -473,6 +494,9 @@ func (c CaptureRefund) Validate() error {
 	if c.Amount != nil && *c.Amount < 1 {
 		return fmt.Errorf("--amount %d: at least 1; leave it out to refund all that is left", *c.Amount)
 	}
+	if c.Manual && c.Reason == "" {
+		return errors.New("--reason: say why; the history keeps it beside your name")
+	}
 	return nil
 }
 
@@ -480,6 +504,9 @@ func (c CaptureRefund) Validate() error {
 type CaptureRefund struct {
 	ID     string `arg:"" help:"The capture's id."`
 	Amount *int64 `placeholder:"CENTS" help:"In minor units, at least 1; all that is left without it."`
+	Manual bool   `help:"A person gave the money back already: record that, and ask the gateway for nothing. Needs a token of scope admin."`
+	Reason string `placeholder:"TEXT" help:"Why; the history keeps it."`
+	By     string `env:"CAPSTAN_BY" placeholder:"NAME" help:"Your name, kept beside the token's."`
 }
 
 // Orders are the operator's hands on orders.

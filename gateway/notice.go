@@ -25,8 +25,8 @@ type Notice struct {
 	Kind models.Kind
 	// Reference is the operation's derived name, when the event carries one.
 	Reference string
-	// Transaction is the gateway's id of an operation that it accepted, where the
-	// event names it by that.
+	// Transaction is the token that the gateway gave an operation when it accepted
+	// it, where the event names it by that.
 	Transaction string
 	// AsAnswered: the event cannot change the amount and the ids that the gateway
 	// answered when it accepted the operation. Those are believed, and Evidence's

@@ -57,6 +57,7 @@ const (
 	ClassConfig     Class = "config"      // with NotSent: credentials or permission
 	ClassBadRequest Class = "bad_request" // with Lost: the gateway does not understand us
 	ClassInProgress Class = "in_progress" // with Lost: the same key is being worked on
+	ClassUnmade     Class = "unmade"      // with NotSent: what is known here makes no call; that says nothing about the gateway
 )
 
 // Evidence is what a gateway, or a person, says about one operation. Adapters

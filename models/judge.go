@@ -272,8 +272,15 @@ func (f Facts) nextLook(o Operation) time.Duration {
 func declined(o Operation, ev Evidence, f Facts) Decision {
 	switch {
 	case ev.Source == FromLookUp:
+		// The gateway's final word on the previous try. Of what was accepted and then
+		// declined it is news, and its key repeats the acceptance: it waits as after a
+		// declined answer.
 		f.NoneConclusive = true
-		return none(o, f) // the gateway's final word on the previous try
+		news := ev.Answered && !o.Replayed
+		o.Replayed = o.Replayed || ev.Answered
+		if d := none(o, f); !news || !d.RotateKey {
+			return d
+		}
 	case ev.asked():
 		return lost(o, ev, f)
 	}

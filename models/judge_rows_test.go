@@ -153,6 +153,8 @@ func TestMoneyThatDoesNotFit(t *testing.T) {
 func TestDeclines(t *testing.T) {
 	declined := said(models.FromAnswer, models.OutcomeDeclined)
 	found := said(models.FromLookUp, models.OutcomeDeclined)
+	accepted := found
+	accepted.Answered = true
 	runRows(t, []row{
 		{"a soft decline waits for its schedule", nil, declined, nil,
 			judged{event: models.NotSent, verdict: models.Retry, try: true}},
@@ -166,6 +168,14 @@ func TestDeclines(t *testing.T) {
 			judged{event: models.NotSent, rotate: true, verdict: models.Retry}},
 		{"a look-up's decline is final however fresh it is", nil, found, func(f *models.Facts) { f.NoneConclusive = false },
 			judged{send: true, verdict: models.Retry}},
+		{"what was accepted and then declined waits like a declined answer", nil, accepted, nil,
+			judged{event: models.NotSent, verdict: models.Retry, try: true}},
+		{"and after its pause takes a new key", func(o *models.Operation) { o.Replayed = true }, accepted, nil,
+			judged{event: models.NotSent, rotate: true, verdict: models.Retry}},
+		{"the last one fails", func(o *models.Operation) { o.Tries = 8 }, accepted, nil,
+			judged{event: models.Refused, verdict: models.Fail, try: true}},
+		{"of a cancelled order it is withdrawn at once", nil, accepted, func(f *models.Facts) { f.Closing = true },
+			judged{event: models.NotSent, then: models.Withdrawn, verdict: models.Cancel, clear: true}},
 		{"a gateway that caches no errors keeps its key", func(o *models.Operation) { o.Replayed = true }, found, func(f *models.Facts) { f.ReplaysErrors = false },
 			judged{send: true, verdict: models.Retry}},
 	})

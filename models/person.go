@@ -36,7 +36,7 @@ func Remedy(v Verdict, o *Operation) string {
 		return ActForward
 	case v == Cancel && o.Kind == Capture && !o.State.Live():
 		return ActCancel
-	case v == InSync:
+	case v == InSync, o.NeedsAttention == FlagWord: // a look finds nothing out: a person says it
 		return ""
 	}
 	switch v {

@@ -187,13 +187,18 @@ func (s *situation) fails(d *models.Decision) string {
 		return ""
 	case s.absent() && ended:
 		return ""
-	case s.f.Fenced && s.ev.Outcome == models.OutcomeDeclined && !s.wasAsked() && (ended || s.o.Tries >= 8):
+	case s.f.Fenced && s.ev.Outcome == models.OutcomeDeclined && (!s.wasAsked() || s.news()) && (ended || s.o.Tries >= 8):
 		return ""
 	case s.f.Fenced && s.o.Kind == models.Refund && s.ev.Outcome == models.OutcomeTakenBack && s.wasAsked() && !s.ev.Foreign &&
 		s.ev.AmountCents >= s.o.AmountCents && s.ev.CurrencyCode == s.o.CurrencyCode:
 		return "" // the refund came back
 	}
 	return "fails without a final word"
+}
+
+// news: a look-up found that what was accepted has been declined since.
+func (s *situation) news() bool {
+	return s.ev.Source == models.FromLookUp && s.ev.Outcome == models.OutcomeDeclined && s.ev.Answered && !s.o.Replayed && s.f.ReplaysErrors
 }
 
 func (s *situation) wasAsked() bool {

@@ -28,6 +28,11 @@ type PaymentGateway struct {
 	// even what was never sent is looked up first.
 	LookFirstSince *time.Time `bun:"look_first_since"`
 	LookFirstUntil *time.Time `bun:"look_first_until"`
+	// CircuitFailures are the calls in a row that proved nothing; too many open the
+	// circuit, and one operation a minute tries it, last at CircuitTriedAt.
+	CircuitFailures int        `bun:"circuit_failures"`
+	CircuitOpenedAt *time.Time `bun:"circuit_opened_at"`
+	CircuitTriedAt  *time.Time `bun:"circuit_tried_at"`
 	CreatedAt      time.Time  `bun:"created_at"`
 	UpdatedAt      time.Time  `bun:"updated_at"`
 }

@@ -239,7 +239,7 @@ func insideMatters(outcome models.Outcome, source models.Source) []int {
 	case outcome == models.OutcomeNotSent:
 		return []int{qClass, qCredentials, qFlag, qAge}
 	case outcome == models.OutcomeDeclined && found:
-		return []int{qMaySend, qClosing, qGone, qHoldEnded, qReplays, qReplayed, qTries, qNotBefore, qFlag, qAge, qCause}
+		return []int{qMaySend, qClosing, qGone, qHoldEnded, qReplays, qReplayed, qAnswered, qTries, qNotBefore, qFlag, qAge, qCause}
 	case outcome == models.OutcomeNone && found:
 		return []int{qMaySend, qClosing, qGone, qHoldEnded, qReplays, qReplayed, qTries, qNotBefore, qFlag, qAge, qCause, qConclusive}
 	case outcome == models.OutcomeDeclined:

@@ -58,6 +58,9 @@ func cannotTell(d Decision, o Operation) Decision {
 	return d
 }
 
+// Untold: no program finds out any more what became of the operation.
+func (d Decision) Untold() bool { return d.Name == "no_look_up" || d.Name == "nobody_told" }
+
 // unsettled ends a claim that learned nothing: what the gateway accepted before
 // stays accepted.
 func unsettled(o Operation) Event {

@@ -127,6 +127,8 @@ func (c *comparer) whose(ctx context.Context, l store.Listed) (ev models.Evidenc
 		ev, err = c.ask(ctx, gateway.Request{
 			Kind: models.Capture, Reference: reference, Key: models.IdempotencyKey(reference, 0), AmountCents: l.AmountCents, CurrencyCode: l.CurrencyCode,
 			Hold: l.Book.GatewayTransactionID, HoldCents: l.Book.AmountCents,
+			// The order's own system says that it was taken for this order, and nothing was ever asked of the hold.
+			OnlyOne: c.hearsay && sequence == 1,
 		})
 		if err != nil || ev.Outcome == models.OutcomeLost {
 			return ev, 0, err

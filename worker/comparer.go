@@ -29,6 +29,8 @@ type comparer struct {
 	asked func()
 	// insist: a look-up without an answer ends the run, to be asked again by the next.
 	insist bool
+	// hearsay: the lines are not the gateway's own. None is believed as it stands.
+	hearsay bool
 	// touched are holds of the present page that something was done to.
 	touched map[string]bool
 }
@@ -155,6 +157,9 @@ func (c *comparer) act(ctx context.Context, l store.Listed, result models.Compar
 		return c.annotate(ctx, f, models.Hinted, "", l.Hold)
 	case result.Action == models.CompareLook && c.a != nil && c.a.caps.LookUp:
 		return c.lookAt(ctx, l, result, f)
+	case c.hearsay && (result.Action == models.CompareLook || result.Action == models.CompareObserve):
+		f.Outcome = "a person has to act: the gateway cannot be asked"
+		return c.write(ctx, f, l.Hold)
 	case result.Action == models.CompareLook, result.Action == models.CompareObserve:
 		// A line that nobody can be asked about is judged as it stands.
 		return c.observe(ctx, l.Movement.Evidence(), false, f, l.Hold)

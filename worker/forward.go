@@ -15,7 +15,8 @@ import (
 // An open operation is looked up inside a claim, like any other look; when the
 // gateway conclusively has nothing the claim goes back and the refusal says
 // not_found_at_gateway. One that was given up is looked up as well, and a late
-// success recorded. A refusal is a *store.Refusal.
+// success recorded. Where the gateway cannot be asked the refusal says
+// cannot_be_asked. A refusal is a *store.Refusal.
 func (r *Runner) Forward(ctx context.Context, mode models.Mode, kind models.Kind, id, actor, reason string) (models.Decision, error) {
 	op, err := r.store.Operation(ctx, mode, kind, id)
 	if err != nil {
@@ -23,6 +24,13 @@ func (r *Runner) Forward(ctx context.Context, mode models.Mode, kind models.Kind
 	}
 	if op.State == models.Succeeded || op.State == models.Reset {
 		return models.Decision{}, &store.Refusal{Rule: "already_succeeded", Field: "_forward", Detail: fmt.Sprintf("the %s is %s already", kind, op.State)}
+	}
+	_, a, err := r.accountOf(ctx, op)
+	if err != nil {
+		return models.Decision{}, err
+	}
+	if a != nil && !a.caps.LookUp && !a.caps.RepeatIsLookUp {
+		return models.Decision{}, cannotBeAsked(kind, a.caps.Provider)
 	}
 	if !op.State.Live() {
 		return r.forwardEnded(ctx, op, actor, reason)
@@ -52,6 +60,8 @@ func forwardRefusal(kind models.Kind, ev models.Evidence, d models.Decision) err
 		return &store.Refusal{Rule: "taken_back_at_gateway", Field: "_forward", Detail: fmt.Sprintf("the gateway had the %s and took money of it back (%s): it is no success", kind, ev.Message)}
 	case d.Event == models.Confirmed:
 		return nil
+	case ev.Outcome == models.OutcomeUnasked && (d.Untold() || d.Name == ""):
+		return cannotBeAsked(kind, "the gateway")
 	case d.Verdict == models.AmountConflict || d.Verdict == models.Duplicate:
 		return &store.Refusal{Rule: string(d.Verdict), Field: "_forward", Detail: d.Rule}
 	case ev.Outcome == models.OutcomeNone && d.Event != models.Lost, ev.Outcome == models.OutcomeRefused, ev.Outcome == models.OutcomeDeclined:
@@ -108,7 +118,7 @@ func (r *Runner) describe(ctx context.Context, op models.Operation) (store.Claim
 		Operation: op, Account: g.Slug, Hold: hold.GatewayTransactionID, HoldCents: hold.AmountCents, HoldConfirmedCents: hold.ConfirmedCents,
 		HoldBefore: hold.CaptureBefore, HoldEstimate: hold.EstimatedBefore, HoldClosed: hold.ClosedAt != nil, MultiCapture: hold.MultiCapture, Asked: asked,
 		CaptureAsked: hold.CaptureSequence > 0,
-		MaySend: op.NeedsAttention == "" && op.Cause != models.CauseAdopted, NoneSince: g.LookFirstSince, Now: time.Now(),
+		MaySend:      op.NeedsAttention == "" && op.Cause != models.CauseAdopted, NoneSince: g.LookFirstSince, Now: time.Now(),
 	}
 	if op.CaptureID != nil {
 		capture, err := r.store.Operation(ctx, op.Mode, models.Capture, *op.CaptureID)

@@ -41,8 +41,12 @@ func (r *Runner) Settle(ctx context.Context, mode models.Mode, orderID, actor st
 		if ctx.Err() != nil {
 			return nil // the caller's patience, or ours, is at its end
 		}
-		if _, ok := r.accounts[op.Account]; !ok {
+		a, ok := r.accounts[op.Account]
+		if !ok {
 			continue // this process cannot ask; a worker does by the schedule
+		}
+		if a.caps.ByHand {
+			continue // nobody can
 		}
 		c, err := r.claimToLook(ctx, op.Operation, actor, "asked before something else is done with the order")
 		if err == nil && c != nil {

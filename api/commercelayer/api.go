@@ -9,6 +9,7 @@ import (
 	"github.com/capstan-pay/capstan/enqueuer"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
+	"github.com/capstan-pay/capstan/worker"
 )
 
 // Account says which payment gateway serves a payment source type. With an
@@ -38,6 +39,8 @@ type Config struct {
 	// their schedule.
 	Settle      Settle
 	AdoptRefund AdoptRefund
+	// Person records what a person says became of money; nil takes nobody's word.
+	Person *worker.Runner
 	// Inspect compares captures with the gateway's book; nil compares none.
 	Inspect Inspect
 	// Describe comes before a hold is registered; nil registers what is told.
@@ -61,6 +64,7 @@ type API struct {
 	settle         Settle
 	inspect        Inspect
 	adoptRefund    AdoptRefund
+	person         *worker.Runner
 	describe       Describe
 	reauthorize    Reauthorize
 	accounts       []Account
@@ -76,7 +80,7 @@ type API struct {
 func New(c Config) *API {
 	a := &API{
 		store: c.Store, enqueuer: c.Enqueuer, accounts: c.Accounts, publicURL: c.PublicURL,
-		forward: c.Forward, settle: c.Settle, inspect: c.Inspect, adoptRefund: c.AdoptRefund, describe: c.Describe, reauthorize: c.Reauthorize,
+		forward: c.Forward, settle: c.Settle, inspect: c.Inspect, adoptRefund: c.AdoptRefund, person: c.Person, describe: c.Describe, reauthorize: c.Reauthorize,
 		refuseCaptures: c.RefuseCaptures, now: c.Now,
 	}
 	a.orderType, a.holdType, a.methodType = a.orderResource(), a.holdResource(), a.methodResource()

@@ -227,6 +227,8 @@ func (c *call) changeHold() error {
 	}
 	capture, amount := in.amountTrigger("_capture", "_capture_amount_cents")
 	void, renew := in.trigger("_void"), in.trigger("_reauthorize")
+	elsewhere, actor, reason := in.manual("capture_mechanism"), c.actor(in), in.reason()
+	in.goesWith("capture_mechanism", elsewhere, capture, "_capture")
 	labels := in.labels()
 	in.only(map[string]bool{"_capture": capture, "_void": void, "_reauthorize": renew})
 	if err := in.done(t.attributes); err != nil {
@@ -236,7 +238,12 @@ func (c *call) changeHold() error {
 	if err != nil {
 		return err
 	}
-	if capture || void {
+	switch {
+	case capture && elsewhere:
+		if _, err := c.capturedElsewhere(hold, amount, actor, reason, models.Labels{}); err != nil {
+			return in.refused(err, in.asked())
+		}
+	case capture || void:
 		_, err = c.settled(hold.OrderID, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 			if void {
 				return c.api.enqueuer.Void(ctx, tx, c.who.Mode, id, c.who.Actor())

@@ -168,6 +168,9 @@ func (in *input) refused(err error, otherwise string) error {
 		return err
 	}
 	p := problems[0]
+	if strings.HasPrefix(p.Pointer, "/meta/") {
+		return err // it names what was sent, or should have been
+	}
 	name, _ := strings.CutPrefix(p.Pointer, "/data/attributes/")
 	if name == "" || !in.sent(name) {
 		p.Pointer = otherwise

@@ -33,6 +33,8 @@ type ownAttributes struct {
 	State          string  `json:"state"`
 	Cause          string  `json:"cause"`
 	NeedsAttention *string `json:"needs_attention"`
+	// AssertedBy is the person whose word is the only proof.
+	AssertedBy *string `json:"asserted_by"`
 	// NextActions are what a person can do about it.
 	NextActions          []string `json:"next_actions"`
 	ConfirmedAmountCents *int64   `json:"confirmed_amount_cents"`
@@ -47,8 +49,18 @@ type operationAttributes struct {
 	ownAttributes
 }
 
+type refundAttributes struct {
+	transactionAttributes
+	// RefundMechanism is manual for what a person gave back.
+	RefundMechanism *string `json:"refund_mechanism"`
+	common
+	ownAttributes
+}
+
 type captureAttributes struct {
 	transactionAttributes
+	// CaptureMechanism is manual for what a person captured.
+	CaptureMechanism       *string `json:"capture_mechanism"`
 	RefundAmountCents      *int64  `json:"refund_amount_cents"`
 	RefundAmountFloat      any     `json:"refund_amount_float"`
 	FormattedRefundAmount  *string `json:"formatted_refund_amount"`
@@ -79,20 +91,23 @@ func (c *call) operation(op models.Operation, sourceType string) *resource {
 		Token: orNull(op.Token), GatewayTransactionID: orNull(op.GatewayTransactionID),
 	}
 	own := ownAttributes{
-		State: string(op.State), Cause: string(op.Cause), NeedsAttention: orNull(op.NeedsAttention), ConfirmedAmountCents: op.ConfirmedCents,
+		State: string(op.State), Cause: string(op.Cause), NeedsAttention: orNull(op.NeedsAttention), AssertedBy: orNull(op.AssertedBy), ConfirmedAmountCents: op.ConfirmedCents,
 		GatewayReference: op.GatewayReference, FinishedAt: momentOrNull(op.FinishedAt), NextActions: append([]string{}, models.NextActions(op)...),
 	}
 	if op.State.Live() {
 		own.NextAttemptAt = momentOrNull(op.NextAt)
 	}
 	ending := commonOf(op.Labels, moment{op.CreatedAt}, moment{op.UpdatedAt})
-	if op.Kind != models.Capture {
-		return c.render(c.api.typeOf(op.Kind), op.ID, operationAttributes{t, ending, own}, op)
+	switch op.Kind {
+	case models.Void:
+		return c.render(c.api.voidType, op.ID, operationAttributes{t, ending, own}, op)
+	case models.Refund:
+		return c.render(c.api.refundType, op.ID, refundAttributes{t, orNull(op.Mechanism), ending, own}, op)
 	}
 	refund, balance := of(op.RefundRequestedCents, op.CurrencyCode), of(op.RefundBalance(), op.CurrencyCode)
 	return c.render(c.api.captureType, op.ID, captureAttributes{
-		transactionAttributes: t,
-		RefundAmountCents:     refund.cents, RefundAmountFloat: refund.float(), FormattedRefundAmount: refund.formatted(),
+		transactionAttributes: t, CaptureMechanism: orNull(op.Mechanism),
+		RefundAmountCents: refund.cents, RefundAmountFloat: refund.float(), FormattedRefundAmount: refund.formatted(),
 		RefundBalanceCents: balance.cents, RefundBalanceFloat: balance.float(), FormattedRefundBalance: balance.formatted(),
 		common: ending, ownAttributes: own,
 	}, op)
@@ -149,6 +164,7 @@ func (a *API) operationResource(kind models.Kind) *resourceType {
 			nested: func(c *call, id string) error { return c.listOperations(models.Refund, store.Filter{CaptureID: id}) },
 		}, relation{name: "return", target: nothing})
 	case models.Refund:
+		t.attributes = attributeNames(refundAttributes{})
 		t.filters = append(t.filters, "capture_id_eq", "reference_capture_id_eq")
 		t.relations = append(t.relations, relation{
 			name: "reference_capture", target: func() *resourceType { return a.captureType }, load: toOne(captureOf, operationsBy(models.Capture, store.ByID)),
@@ -217,7 +233,7 @@ func (c *call) createCapture() error {
 	if err != nil {
 		return err
 	}
-	labels := newLabels(in.labels())
+	labels, elsewhere, actor, reason := newLabels(in.labels()), in.manual("capture_mechanism"), c.actor(in), in.reason()
 	orderID := in.relation("order", "orders", true)
 	if err := in.done(t.attributes); err != nil {
 		return err
@@ -240,6 +256,13 @@ func (c *call) createCapture() error {
 			hold = h
 			break
 		}
+	}
+	if elsewhere {
+		op, err := c.capturedElsewhere(hold, 0, actor, reason, labels)
+		if err != nil {
+			return in.refused(err, at)
+		}
+		return c.again(http.StatusCreated, t, op.ID, in.query)
 	}
 	p, err := c.settled(order.ID, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		return c.api.enqueuer.Capture(ctx, tx, c.who.Mode, hold.ID, 0, c.who.Actor(), labels)

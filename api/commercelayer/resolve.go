@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/enqueuer"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
@@ -48,10 +47,7 @@ func (c *call) changeVerdict() error {
 	in.only(map[string]bool{"_apply": apply, "_dismiss": dismiss})
 	reason := in.reason()
 	if (apply || dismiss) && reason == "" {
-		in.problems = append(in.problems, &api.Problem{
-			Status: http.StatusUnprocessableEntity, Code: api.CodeValidation, Title: "Validation error",
-			Detail: "reason must say why; it is kept with your name", Pointer: "/meta/reason", Meta: map[string]any{"error": "blank"},
-		})
+		in.problems = append(in.problems, noReason())
 	}
 	if err := in.done(t.attributes); err != nil {
 		return err
@@ -64,10 +60,7 @@ func (c *call) changeVerdict() error {
 	if dismiss {
 		asked = "/data/attributes/_dismiss"
 	}
-	actor := c.who.Actor()
-	if by := in.said("by", 100); by != "" {
-		actor += " (" + by + ")"
-	}
+	actor := c.actor(in)
 	switch {
 	case !apply && !dismiss:
 	case v.ResolvedAt != nil:
@@ -124,7 +117,11 @@ func (c *call) operationOf(v store.VerdictRow) (*models.Operation, error) {
 func nothingToApply(v store.VerdictRow, op *models.Operation) error {
 	detail := fmt.Sprintf("a verdict %s without an operation of ours is settled at the gateway or by the shop; dismiss it when that is done", v.Verdict)
 	if op != nil {
-		detail = fmt.Sprintf("the %s is %s and waits for nobody; %s", op.Kind, op.State, models.Instead(*op))
+		waits := "nobody"
+		if op.NeedsAttention == models.FlagWord {
+			waits = "a person's word"
+		}
+		detail = fmt.Sprintf("the %s is %s and waits for %s; %s", op.Kind, op.State, waits, models.Instead(*op))
 	}
 	return &store.Refusal{Rule: "nothing_to_apply", Detail: detail}
 }
@@ -148,7 +145,7 @@ func (c *call) applyForward(op models.Operation, actor, reason string) (string, 
 	if err := c.forwardable(op); err != nil {
 		return "", err
 	}
-	d, err := c.api.forward(c.Context(), c.who.Mode, op.Kind, op.ID, actor, reason)
+	d, err := c.forwarded(op, actor, reason)
 	return d.Rule, err
 }
 

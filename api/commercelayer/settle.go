@@ -19,13 +19,18 @@ type Settle func(ctx context.Context, mode models.Mode, orderID, actor string) e
 // asked first about whatever has no outcome yet. Where it cannot tell, the
 // ledger refuses as it stands, and the refusal says when it will be known.
 func (c *call) settled(orderID string, fn func(context.Context, store.Tx) (enqueuer.Published, error)) (enqueuer.Published, error) {
-	if c.api.settle != nil {
-		if err := c.api.settle(c.Context(), c.who.Mode, orderID, c.who.Actor()); err != nil {
-			return enqueuer.Published{}, err
-		}
+	if err := c.settleFirst(orderID); err != nil {
+		return enqueuer.Published{}, err
 	}
 	p, err := c.api.enqueuer.Do(c.Context(), fn)
 	return p, c.whenKnown(err, orderID)
+}
+
+func (c *call) settleFirst(orderID string) error {
+	if c.api.settle == nil {
+		return nil
+	}
+	return c.api.settle(c.Context(), c.who.Mode, orderID, c.who.Actor())
 }
 
 // unsettled does something that depends on no outcome.

@@ -9,13 +9,19 @@ import (
 	"github.com/capstan-pay/capstan/enqueuer"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
+	"github.com/capstan-pay/capstan/worker"
 )
 
 // operationChange is what a PATCH of a capture, a refund or a void asks for.
 type operationChange struct {
 	forward, cancel, refund, retry, acknowledge bool
+	// denied: a person says that it did not take effect.
+	denied bool
+	// elsewhere: a person did it beside its gateway account.
+	elsewhere bool
 
 	refundCents int64
+	actor       string
 	reason      string
 	labels      store.Attached
 }
@@ -29,13 +35,21 @@ func (c *call) changeOperation(kind models.Kind) error {
 	}
 	succeeded := in.flag("succeeded")
 	change := operationChange{
-		forward: in.trigger("_forward"), retry: in.trigger("_retry"), acknowledge: in.trigger("_acknowledge"), reason: in.reason(), labels: in.labels(),
-	}
-	if kind == models.Capture { // refunds and voids can be forwarded, never cancelled
-		change.cancel = in.trigger("_cancel")
-		change.refund, change.refundCents = in.amountTrigger("_refund", "_refund_amount_cents")
+		forward: in.trigger("_forward"), retry: in.trigger("_retry"), acknowledge: in.trigger("_acknowledge"), actor: c.actor(in), reason: in.reason(), labels: in.labels(),
 	}
 	marked := succeeded != nil && *succeeded
+	switch kind {
+	case models.Capture: // refunds and voids can be forwarded, never cancelled
+		change.cancel = in.trigger("_cancel")
+		change.refund, change.refundCents = in.amountTrigger("_refund", "_refund_amount_cents")
+		captured, returned := in.manual("capture_mechanism"), in.manual("refund_mechanism")
+		in.goesWith("capture_mechanism", captured, marked || change.forward, "succeeded true")
+		in.goesWith("refund_mechanism", returned, change.refund || change.cancel, "_refund or _cancel")
+		change.elsewhere = captured || returned
+	case models.Refund:
+		change.elsewhere = in.manual("refund_mechanism")
+		in.goesWith("refund_mechanism", change.elsewhere, marked || change.forward, "succeeded true")
+	}
 	in.only(map[string]bool{"_forward": change.forward || marked, "_cancel": change.cancel, "_refund": change.refund, "_retry": change.retry, "_acknowledge": change.acknowledge})
 	if err := in.done(t.attributes); err != nil {
 		return err
@@ -49,10 +63,11 @@ func (c *call) changeOperation(kind models.Kind) error {
 		in.invalid("succeeded", "read_only", "cannot be taken back; refund or cancel instead", nil)
 		return in.done(t.attributes)
 	}
-	if marked && stands && !change.forward {
+	if marked && stands && !change.forward && (!change.elsewhere || op.AssertedBy != "") {
 		marked = false // it is so already
 	}
 	change.forward = change.forward || marked
+	change.denied = succeeded != nil && !*succeeded && op.State.Live()
 	if err := c.trigger(op, change); err != nil {
 		return in.refused(err, in.asked())
 	}
@@ -68,7 +83,7 @@ func (c *call) changeOperation(kind models.Kind) error {
 // asked names what was asked for, for a refusal that names nothing that was sent.
 func (in *input) asked() string {
 	for _, name := range []string{"_forward", "_retry", "_acknowledge", "_cancel", "_refund", "_refund_amount_cents", "_capture", "_capture_amount_cents", "_void", "succeeded"} {
-		if v, there := in.attributes[name]; there && v != false {
+		if v, there := in.attributes[name]; there && (v != false || name == "succeeded") {
 			return "/data/attributes/" + name
 		}
 	}
@@ -81,14 +96,23 @@ func (c *call) trigger(op models.Operation, change operationChange) error {
 		if err := c.forwardable(op); err != nil {
 			return err
 		}
-		_, err := c.api.forward(c.Context(), c.who.Mode, op.Kind, op.ID, c.who.Actor(), change.reason)
+		if change.elsewhere {
+			_, err := c.told(op, true, true, change.actor, change.reason)
+			return err
+		}
+		_, err := c.forwarded(op, change.actor, change.reason)
+		return err
+	case change.denied:
+		_, err := c.told(op, false, false, change.actor, change.reason)
 		return err
 	case change.retry:
-		return c.retry(op, change.reason)
+		return c.retry(op, change.actor, change.reason)
 	case change.acknowledge:
 		return c.api.store.Acknowledge(c.Context(), nil, op, c.who.Actor(), change.reason)
 	case !change.cancel && !change.refund:
 		return nil
+	case change.elsewhere:
+		return c.returnedElsewhere(op, change)
 	}
 	_, err := c.settled(op.OrderID, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		if change.cancel {
@@ -101,8 +125,9 @@ func (c *call) trigger(op models.Operation, change operationChange) error {
 
 // retry looks at an open operation again. One that failed is looked up first: a
 // late success is recorded, and only what the gateway conclusively does not
-// have is asked for anew, as an operation of its own.
-func (c *call) retry(op models.Operation, reason string) error {
+// have is asked for anew, as an operation of its own. Where the gateway cannot be
+// asked, a person vouches for that.
+func (c *call) retry(op models.Operation, actor, reason string) error {
 	if op.State.Live() {
 		return c.api.store.Retry(c.Context(), nil, op, c.who.Actor(), reason)
 	}
@@ -111,8 +136,13 @@ func (c *call) retry(op models.Operation, reason string) error {
 	}
 	_, err := c.api.forward(c.Context(), c.who.Mode, op.Kind, op.ID, c.who.Actor(), "retry: "+reason)
 	refusal, ok := errors.AsType[*store.Refusal](err)
-	if err == nil || !ok || refusal.Rule != "not_found_at_gateway" {
+	switch {
+	case !ok, refusal.Rule != "not_found_at_gateway" && refusal.Rule != worker.RuleCannotBeAsked:
 		return err
+	case refusal.Rule == worker.RuleCannotBeAsked:
+		if _, err := c.vouched(actor, reason, false); err != nil {
+			return err
+		}
 	}
 	_, err = c.api.enqueuer.Do(c.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
 		return c.api.enqueuer.Retry(ctx, tx, op, c.who.Actor())

@@ -16,6 +16,7 @@ const (
 	applied    = "applied"    // it moved something
 	inSync     = "in_sync"    // it said what was known
 	hinted     = "hint"       // it proves nothing; what it may be about is looked up
+	compared   = "compared"   // it does not agree with the ledger; a verdict says what was found
 	ignored    = "ignored"    // it is about nothing we do
 	refused    = "refused"    // a rule said no; the reason begins with its name
 	parked     = "parked"     // it was kept long enough; a person may look
@@ -60,6 +61,8 @@ func (w *Webhooks) settle(ctx context.Context, e store.InboxEvent) error {
 	var result end
 	var err error
 	switch {
+	case e.Source == commerceLayer && e.Topic == topicPaidNote:
+		return w.store.FinishInbox(ctx, e.ID, inSync, "a note that the order's money was taken there, for an approval that comes later")
 	case e.Topic == topicUnreadable:
 		result = ended(unreadable, "it is genuine and could not be understood")
 	case e.Source == commerceLayer:

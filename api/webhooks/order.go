@@ -33,9 +33,7 @@ const actor = "webhook:" + commerceLayer
 // the signature, so the order itself must say what the topic claims.
 func (w *Webhooks) applyOrder(ctx context.Context, e store.InboxEvent) (end, error) {
 	switch e.Topic {
-	case topicApprove, topicCancel:
-	case topicPay, topicRefund:
-		return ended(ignored, "money is moved and known here; %s tells nothing new", e.Topic), nil
+	case topicApprove, topicCancel, topicPay, topicRefund:
 	default:
 		return ended(ignored, "nothing is done on %s", e.Topic), nil
 	}
@@ -47,10 +45,13 @@ func (w *Webhooks) applyOrder(ctx context.Context, e store.InboxEvent) (end, err
 		return ended(refused, "wrong_mode: the order is of mode %s, this webhook of %s", clip(mode), w.cl.Mode), nil
 	}
 	var result end
-	if e.Topic == topicApprove {
+	switch e.Topic {
+	case topicApprove:
 		result, err = w.approve(ctx, d)
-	} else {
+	case topicCancel:
 		result, err = w.cancel(ctx, d)
+	default:
+		result, err = w.moved(ctx, e, d)
 	}
 	refusal, said := errors.AsType[*store.Refusal](err)
 	switch {
@@ -103,9 +104,7 @@ func (w *Webhooks) approve(ctx context.Context, d orderDocument) (end, error) {
 	if err != nil {
 		return end{}, err
 	}
-	if _, _, err := w.store.InboxOutcome(ctx, commerceLayer, cancelEventID(d.order.ID)); err == nil {
-		return end{}, no("cancelled_there", "its cancellation came before this approval was worked")
-	} else if !errors.Is(err, store.ErrNotFound) {
+	if err := w.overtaken(ctx, d.order.ID); err != nil {
 		return end{}, err
 	}
 	method, err := w.methodFor(ctx, d)
@@ -144,6 +143,37 @@ func (w *Webhooks) approve(ctx context.Context, d orderDocument) (end, error) {
 		return ended(inSync, "the order %s was approved before", d.order.ID), nil
 	}
 	return ended(applied, "the order %s is approved, %d captures made", d.order.ID, len(p.Operations)), nil
+}
+
+// overtaken says whether what happened after an approval came before it: the
+// order was cancelled there, or its money was taken there.
+func (w *Webhooks) overtaken(ctx context.Context, id string) error {
+	told := func(eventID string) (bool, error) {
+		_, _, err := w.store.InboxOutcome(ctx, commerceLayer, eventID)
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	cancelled, err := told(cancelEventID(id))
+	if err != nil {
+		return err
+	}
+	if cancelled {
+		return no("cancelled_there", "its cancellation came before this approval was worked")
+	}
+	paid, err := told(paidEventID(id))
+	if err != nil || !paid {
+		return err
+	}
+	order, err := w.store.OrderByReference(ctx, w.cl.Mode, id)
+	if err == nil && order.Status == models.OrderApproved {
+		return nil // approved here before that: the approval tells nothing new
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return no("paid_there", "its money was taken there before this approval was worked")
 }
 
 // methodFor finds the payment method of ours that stands for the order's: by

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/capstan-pay/capstan/api"
@@ -112,7 +113,11 @@ func (w *Webhooks) receiveOrder(rw http.ResponseWriter, r *http.Request) error {
 		p.Header = topicHeader
 		return p
 	}
-	return w.keep(rw, r, commerceLayer, Reply{}, store.InboxMessage{EventID: orderEventID(topic, body), Topic: topic, Body: body})
+	messages := []store.InboxMessage{{EventID: orderEventID(topic, body), Topic: topic, Body: body}}
+	if id := paidOrder(topic, body); id != "" {
+		messages = append(messages, store.InboxMessage{EventID: paidEventID(id), Topic: topicPaidNote, Body: []byte{}})
+	}
+	return w.keep(rw, r, commerceLayer, Reply{}, messages...)
 }
 
 // signed compares the signature with what every secret would have made.
@@ -151,6 +156,25 @@ func orderEventID(topic string, body []byte) string {
 }
 
 func cancelEventID(order string) string { return topicCancel + ":" + order }
+
+// topicPaidNote is of a note that an order's money was taken there, stored with
+// the first message that says so: an approval that comes later asks for it.
+const topicPaidNote = "orders.paid"
+
+func paidEventID(order string) string { return topicPaidNote + ":" + order }
+
+// paidOrder is the order of which a message says, in what is signed, that its
+// money was taken there; "" for any other message.
+func paidOrder(topic string, body []byte) string {
+	if topic != topicPay && topic != topicRefund {
+		return ""
+	}
+	d, err := readOrder(body)
+	if err != nil || !slices.Contains(saysPaid, d.attributes.PaymentStatus) {
+		return ""
+	}
+	return d.order.ID
+}
 
 // clientID is the form of Commerce Layer's ids.
 var clientID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

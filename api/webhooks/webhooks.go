@@ -18,6 +18,7 @@ import (
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
+	"github.com/capstan-pay/capstan/worker"
 )
 
 // Source is one payment gateway account that sends webhooks, to /webhooks/{Slug}.
@@ -66,10 +67,13 @@ type Config struct {
 	CommerceLayer CommerceLayer
 	// Settle is worker.Runner.Settle: it asks the gateway about an order's open
 	// outcomes before the order is cancelled. Nil leaves them to their schedule.
-	Settle     func(ctx context.Context, mode models.Mode, orderID, actor string) error
-	Now        func() time.Time
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	Settle func(ctx context.Context, mode models.Mode, orderID, actor string) error
+	// CompareTold is worker.Runner.CompareTold, for what Commerce Layer says of an
+	// order's money. Required with its secrets.
+	CompareTold func(context.Context, worker.Told) (worker.Heard, error)
+	Now         func() time.Time
+	Log         *slog.Logger
+	Registerer  prometheus.Registerer
 }
 
 // Webhooks receives and applies. It is safe for concurrent use.
@@ -79,6 +83,7 @@ type Webhooks struct {
 	sources  map[string]Source
 	cl       CommerceLayer
 	askFirst func(ctx context.Context, mode models.Mode, orderID, actor string) error
+	listen   func(context.Context, worker.Told) (worker.Heard, error)
 	tempo    models.Tempo
 	now      func() time.Time
 	log      *slog.Logger
@@ -97,8 +102,11 @@ func New(c Config) (*Webhooks, error) {
 		return nil, fmt.Errorf("register the metrics of webhooks: %w", err)
 	}
 	w := &Webhooks{
-		store: c.Store, enqueuer: c.Enqueuer, sources: map[string]Source{}, cl: c.CommerceLayer, askFirst: c.Settle, tempo: c.Store.Tempo(),
+		store: c.Store, enqueuer: c.Enqueuer, sources: map[string]Source{}, cl: c.CommerceLayer, askFirst: c.Settle, listen: c.CompareTold, tempo: c.Store.Tempo(),
 		now: c.Now, log: c.Log, metrics: m, wake: make(chan struct{}, 1),
+	}
+	if len(c.CommerceLayer.Secrets) > 0 && c.CompareTold == nil {
+		return nil, errors.New("webhooks of Commerce Layer need CompareTold")
 	}
 	for _, s := range c.Sources {
 		if _, twice := w.sources[s.Slug]; twice || s.Slug == commerceLayer || s.Slug == "" {

@@ -41,7 +41,7 @@ type provider struct {
 
 // providers lists them, in the order in which people see them.
 func providers() []provider {
-	return []provider{stripeProvider(), paypalProvider()}
+	return []provider{stripeProvider(), paypalProvider(), manualProvider()}
 }
 
 // accountOptions is what adapters are made of.
@@ -104,6 +104,15 @@ func (s *system) sourceTypes() []commercelayer.Account {
 		}
 	}
 	return types
+}
+
+// sources maps the accounts of this process to Commerce Layer's words for them.
+func (s *system) sources() map[string]string {
+	sources := map[string]string{}
+	for _, a := range s.sourceTypes() {
+		sources[a.Slug] = a.SourceType
+	}
+	return sources
 }
 
 // senders are the gateway accounts that send webhooks.

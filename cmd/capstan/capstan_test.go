@@ -262,13 +262,13 @@ func TestDevKeepsItsData(t *testing.T) {
 			remote := config.Remote{URL: "http://" + api, Token: "dev"}
 			if round == 0 {
 				s := &shop{api: remote, methods: map[string]string{}}
-				if err := s.setUp(t.Context()); err != nil {
+				if err := s.setUp(t.Context(), onlyStripe); err != nil {
 					t.Fatal(err)
 				}
 				var order resource
 				err := call(t.Context(), remote, http.MethodPost, "/api/orders", map[string]any{
 					"type": "orders", "attributes": map[string]any{"currency_code": "EUR", "total_amount_cents": 100},
-					"relationships": relation("payment_method", "payment_methods", s.methods["by hand"]),
+					"relationships": relation("payment_method", "payment_methods", s.methods[stripeAccount+" by hand"]),
 				}, &order)
 				if err != nil {
 					t.Fatal(err)

@@ -9,10 +9,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/capstan-pay/capstan/config"
@@ -32,6 +31,7 @@ type shop struct {
 // sale is one order of the demo.
 type sale struct {
 	story     *story
+	gateway   string // the account's slug
 	Reference string
 	Total     int64
 	Hold      string // at the gateway
@@ -40,51 +40,42 @@ type sale struct {
 	AuthID    string
 }
 
-// setUp makes the payment methods that the stories name.
-func (s *shop) setUp(ctx context.Context) error {
+// setUp makes the payment methods that the stories name: all of them for Stripe,
+// and one for each other gateway.
+func (s *shop) setUp(ctx context.Context, sources map[string]string) error {
 	for name, attributes := range map[string]map[string]any{
-		"on approval":      {"auto_capture": true, "auto_capture_max_amount_cents": demoLimit, "capture_trigger": "approval"},
+		onApproval:         {"auto_capture": true, "auto_capture_max_amount_cents": demoLimit, "capture_trigger": "approval"},
 		"on authorization": {"auto_capture": true, "capture_trigger": "authorization"},
 		"by hand":          {"auto_capture": false},
 	} {
-		attributes["name"], attributes["payment_source_type"], attributes["currency_code"] = "Card, captured "+name, "stripe_payments", "EUR"
-		if name == "on approval" {
+		if name == onApproval {
 			attributes["reference"], attributes["reference_origin"] = commerceLayerMethod, "commercelayer"
 		}
-		var method resource
-		if err := call(ctx, s.api, http.MethodPost, "/api/payment_methods", map[string]any{"type": "payment_methods", "attributes": attributes}, &method); err != nil {
+		if err := s.method(ctx, stripeAccount, name, sources[stripeAccount], attributes); err != nil {
 			return err
 		}
-		s.methods[name] = method.ID
+	}
+	for _, slug := range slices.Sorted(maps.Keys(sources)) {
+		if slug == stripeAccount {
+			continue
+		}
+		if err := s.method(ctx, slug, onApproval, sources[slug], map[string]any{"auto_capture": true, "capture_trigger": "approval"}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// authorize makes the hold at the gateway, with the fault that the story wants.
-func (s *shop) authorize(ctx context.Context, o *sale) error {
-	form := url.Values{
-		"amount": {strconv.FormatInt(o.HoldCents, 10)}, "currency": {"eur"}, "capture_method": {"manual"}, "confirm": {"true"},
-		"metadata[order]": {o.Reference},
-	}
-	if o.story.fault != "" {
-		form.Set("metadata[fault]", o.story.fault)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.gateway+"/v1/payment_intents", strings.NewReader(form.Encode()))
-	if err != nil {
+// onApproval is the method that captures what is approved.
+const onApproval = "on approval"
+
+func (s *shop) method(ctx context.Context, slug, name, source string, attributes map[string]any) error {
+	attributes["name"], attributes["payment_source_type"], attributes["currency_code"] = slug+", captured "+name, source, "EUR"
+	var method resource
+	if err := call(ctx, s.api, http.MethodPost, "/api/payment_methods", map[string]any{"type": "payment_methods", "attributes": attributes}, &method); err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Authorization", "Bearer sk_test_demo")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("make a hold at the sandbox: %w", err)
-	}
-	defer res.Body.Close()
-	var intent struct{ ID, Status string }
-	if err := json.NewDecoder(res.Body).Decode(&intent); err != nil || intent.Status != "requires_capture" {
-		return fmt.Errorf("make a hold at the sandbox: HTTP %d, status %q", res.StatusCode, intent.Status)
-	}
-	o.Hold = intent.ID
+	s.methods[slug+" "+name] = method.ID
 	return nil
 }
 
@@ -93,7 +84,7 @@ func (s *shop) order(ctx context.Context, o *sale) error {
 	var made resource
 	err := call(ctx, s.api, http.MethodPost, "/api/orders", map[string]any{
 		"type": "orders", "attributes": map[string]any{"reference": o.Reference, "currency_code": "EUR", "total_amount_cents": o.Total},
-		"relationships": relation("payment_method", "payment_methods", s.methods[o.story.method]),
+		"relationships": relation("payment_method", "payment_methods", s.methods[o.gateway+" "+o.story.method]),
 	}, &made)
 	if err != nil {
 		return err

@@ -17,9 +17,11 @@ type story struct {
 	name   string
 	share  int // of 200 orders
 	method string
-	fault  string // what the gateway does, in the sandbox's words
-	total  int64
-	hold   int64 // 0 is the total
+	// at is where it happens: Stripe if nothing is said.
+	at    at
+	fault string // what the gateway does, in the sandbox's words
+	total int64
+	hold  int64 // 0 is the total
 	// play does the shop's and the operator's part, after the hold was made; nil is
 	// to place the order and have it approved, and nothing more.
 	play func(ctx context.Context, d *demonstration, o *sale) error
@@ -29,21 +31,32 @@ type story struct {
 	taken   int64        // what the gateway keeps in the end
 }
 
+// at says at which gateways a story's orders are paid.
+type at int
+
+const (
+	atStripe   at = iota
+	everywhere    // in turn at each gateway that a program can ask
+	atTheBank     // at the account whose money a person moves
+)
+
 // stories are told in this order.
 func stories() []*story {
 	return []*story{
-		{name: "captured at once", share: 96, method: "on approval", total: 1500, payment: models.Paid, state: models.Succeeded, taken: 1500},
-		{name: "approved by a Commerce Layer webhook", share: 16, method: "on approval", total: 2400, play: announce, payment: models.Paid, state: models.Succeeded, taken: 2400},
-		{name: "captured after retries: the gateway throttles", share: 6, method: "on approval", fault: "capture.429=1:1", total: 1999, payment: models.Paid, state: models.Succeeded, taken: 1999},
-		{name: "captured after retries: declined, then accepted", share: 8, method: "on approval", fault: "capture.decline:1", total: 1850, payment: models.Paid, state: models.Succeeded, taken: 1850},
-		{name: "never reached the gateway's book, sent again", share: 12, method: "on approval", fault: "capture.drop_before:1", total: 3100, payment: models.Paid, state: models.Succeeded, taken: 3100},
-		{name: "booked, then answer and webhook dropped: forwarded", share: 16, method: "on approval", fault: "capture.charge_then_drop:1,webhook_drop", total: 4200, payment: models.Paid, state: models.Succeeded, taken: 4200},
-		{name: "booked, then a 500: the webhook tells", share: 8, method: "on approval", fault: "capture.charge_then_500:1", total: 4300, payment: models.Paid, state: models.Succeeded, taken: 4300},
-		{name: "a stored 500, nothing booked: sent under a new key", share: 6, method: "on approval", fault: "capture.sticky_500:1", total: 4400, payment: models.Paid, state: models.Succeeded, taken: 4400},
-		{name: "stuck, and forwarded by hand", share: 6, method: "on approval", fault: "capture.charge_then_drop:1,look_up.lookup_500:2,webhook_drop", total: 5100, play: forwardByHand, payment: models.Paid, state: models.Succeeded, taken: 5100},
+		{name: "captured at once", share: 70, at: everywhere, method: onApproval, total: 1500, payment: models.Paid, state: models.Succeeded, taken: 1500},
+		{name: "approved by a Commerce Layer webhook", share: 16, method: onApproval, total: 2400, play: announce, payment: models.Paid, state: models.Succeeded, taken: 2400},
+		{name: "captured after retries: the gateway throttles", share: 8, at: everywhere, method: onApproval, fault: "capture.429=1:1", total: 1999, payment: models.Paid, state: models.Succeeded, taken: 1999},
+		{name: "captured after retries: declined, then accepted", share: 8, method: onApproval, fault: "capture.decline:1", total: 1850, payment: models.Paid, state: models.Succeeded, taken: 1850},
+		{name: "never reached the gateway's book, sent again", share: 14, at: everywhere, method: onApproval, fault: "capture.drop_before:1", total: 3100, payment: models.Paid, state: models.Succeeded, taken: 3100},
+		{name: "booked, then the answer dropped: asked, or told", share: 14, at: everywhere, method: onApproval, fault: "capture.charge_then_drop:1", total: 4100, payment: models.Paid, state: models.Succeeded, taken: 4100},
+		{name: "booked, then answer and webhook dropped: forwarded", share: 16, method: onApproval, fault: "capture.charge_then_drop:1,webhook_drop", total: 4200, payment: models.Paid, state: models.Succeeded, taken: 4200},
+		{name: "booked, then a 500: the webhook tells", share: 8, method: onApproval, fault: "capture.charge_then_500:1", total: 4300, payment: models.Paid, state: models.Succeeded, taken: 4300},
+		{name: "a stored 500, nothing booked: sent under a new key", share: 6, method: onApproval, fault: "capture.sticky_500:1", total: 4400, payment: models.Paid, state: models.Succeeded, taken: 4400},
+		{name: "stuck, and forwarded by hand", share: 6, method: onApproval, fault: "capture.charge_then_drop:1,look_up.lookup_500:2,webhook_drop", total: 5100, play: forwardByHand, payment: models.Paid, state: models.Succeeded, taken: 5100},
 		{name: "captured on authorization, edited: cancelled, refunded", share: 8, method: "on authorization", total: 6200, play: edit, payment: models.Unpaid, state: models.Reset, taken: 0},
-		{name: "declined for good", share: 6, method: "on approval", fault: "capture.decline_hard", total: 7300, payment: models.Authorized, state: models.Failed, taken: 0},
-		{name: "above the limit, captured by hand", share: 6, method: "on approval", total: demoLimit + 1000, play: captureByHand, payment: models.Paid, state: models.Succeeded, taken: demoLimit + 1000},
+		{name: "a bank transfer: captured when a person says so", share: 4, at: atTheBank, method: onApproval, total: 2700, play: sayItCame, payment: models.Paid, state: models.Succeeded, taken: 2700},
+		{name: "declined for good", share: 6, method: onApproval, fault: "capture.decline_hard", total: 7300, payment: models.Authorized, state: models.Failed, taken: 0},
+		{name: "above the limit, captured by hand", share: 6, method: onApproval, total: demoLimit + 1000, play: captureByHand, payment: models.Paid, state: models.Succeeded, taken: demoLimit + 1000},
 		{name: "a hold larger than its order: the order's total is taken", share: 4, method: "on authorization", total: 1500, hold: 3000, payment: models.Paid, state: models.Succeeded, taken: 1500},
 		{name: "cancelled before its capture: the hold is voided", share: 2, method: "by hand", total: 8800, play: cancelOrder, payment: models.Voided, taken: 0},
 	}
@@ -112,6 +125,30 @@ func edit(ctx context.Context, d *demonstration, o *sale) error {
 		return err
 	}
 	return d.shop.patchOrder(ctx, o, map[string]any{"total_amount_cents": o.Total - 1000})
+}
+
+// sayItCame waits until the order waits for its money, and says that it is there.
+func sayItCame(ctx context.Context, d *demonstration, o *sale) error {
+	if err := approve(ctx, d, o); err != nil {
+		return err
+	}
+	var id string
+	err := until(ctx, "the transfer of "+o.Reference+" is waited for", func() (bool, error) {
+		captures, err := d.shop.captures(ctx, o)
+		if err != nil || len(captures) == 0 {
+			return false, err
+		}
+		id = captures[0].ID
+		op, err := d.env.store.Operation(ctx, models.Test, models.Capture, id)
+		return op.State == models.Submitted, err
+	})
+	if err != nil {
+		return err
+	}
+	return send(ctx, d.shop.api, http.MethodPatch, "/api/captures/"+id, map[string]any{
+		"data": map[string]any{"type": "captures", "id": id, "attributes": map[string]any{"succeeded": true}},
+		"meta": map[string]any{"reason": "the transfer is on the bank's statement"},
+	}, nil)
 }
 
 func captureByHand(ctx context.Context, d *demonstration, o *sale) error {

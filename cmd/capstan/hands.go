@@ -39,7 +39,12 @@ func hands(ctx context.Context, cli config.CLI, command string, stdout io.Writer
 		if c.Refund.Amount != nil {
 			attributes["_refund_amount_cents"] = *c.Refund.Amount
 		}
-		return triggerCapture(ctx, c.Remote, config.CaptureID{ID: c.Refund.ID}, attributes, stdout)
+		if c.Refund.Manual {
+			attributes["refund_mechanism"] = "manual"
+		}
+		return trigger(ctx, c.Remote, "captures", c.Refund.ID, said{c.Refund.Reason, c.Refund.By}, attributes, stdout)
+	case "captures assert":
+		return assertWord(ctx, c.Remote, c.Assert, stdout)
 	case "captures check":
 		return checkCaptures(ctx, c, stdout)
 	case "verdicts list":
@@ -203,18 +208,41 @@ func showCapture(ctx context.Context, r config.Remote, id string, stdout io.Writ
 }
 
 func triggerCapture(ctx context.Context, r config.Remote, c config.CaptureID, attributes map[string]any, stdout io.Writer) error {
-	var capture resource
-	document := map[string]any{"data": map[string]any{"type": "captures", "id": c.ID, "attributes": attributes}}
-	if c.Reason != "" {
-		document["meta"] = map[string]any{"reason": c.Reason}
+	return trigger(ctx, r, "captures", c.ID, said{reason: c.Reason}, attributes, stdout)
+}
+
+// said is why, and who says so.
+type said struct{ reason, by string }
+
+// trigger patches one operation of a type, and prints what it became.
+func trigger(ctx context.Context, r config.Remote, typ, id string, s said, attributes map[string]any, stdout io.Writer) error {
+	var operation resource
+	document := map[string]any{"data": map[string]any{"type": typ, "id": id, "attributes": attributes}}
+	meta := map[string]any{}
+	for name, text := range map[string]string{"reason": s.reason, "by": s.by} {
+		if text != "" {
+			meta[name] = text
+		}
 	}
-	if err := send(ctx, r, http.MethodPatch, "/api/captures/"+url.PathEscape(c.ID), document, &capture); err != nil {
+	if len(meta) > 0 {
+		document["meta"] = meta
+	}
+	if err := send(ctx, r, http.MethodPatch, "/api/"+typ+"/"+url.PathEscape(id), document, &operation); err != nil {
 		return err
 	}
 	if r.JSON {
-		return printJSON(stdout, capture)
+		return printJSON(stdout, operation)
 	}
-	return printCaptures(stdout, []resource{capture})
+	return printCaptures(stdout, []resource{operation})
+}
+
+// assertWord says what became of an operation that no gateway can tell of.
+func assertWord(ctx context.Context, r config.Remote, w config.CaptureWord, stdout io.Writer) error {
+	attributes := map[string]any{"succeeded": w.Succeeded}
+	if w.Manual {
+		attributes[w.Kind+"_mechanism"] = "manual"
+	}
+	return trigger(ctx, r, w.Kind+"s", w.ID, said{w.Reason, w.By}, attributes, stdout)
 }
 
 // callForEach names resources of a type to a path, so many in one call, and

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"net/http"
+	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/capstan-pay/capstan/config"
 	"github.com/capstan-pay/capstan/models"
@@ -22,16 +19,15 @@ func TestPayPalOrders(t *testing.T) {
 	ready(t, addr)
 	p := &production{sandbox: gate, apis: []string{addr}}
 	s := &shop{api: config.Remote{URL: "http://" + addr, Token: "dev"}, gateway: "http://" + gate, methods: map[string]string{}}
-	var method resource
-	attributes := map[string]any{"name": "PayPal", "payment_source_type": "paypal_payments", "currency_code": "EUR", "auto_capture": true}
-	if err := call(t.Context(), s.api, http.MethodPost, "/api/payment_methods", map[string]any{"type": "payment_methods", "attributes": attributes}, &method); err != nil {
+	if err := s.method(t.Context(), paypalAccount, onApproval, "paypal_payments", map[string]any{"auto_capture": true}); err != nil {
 		t.Fatal(err)
 	}
-	s.methods["paypal"] = method.ID
 	for name, fault := range map[string]string{"plain": "", "answer lost": "charge_then_drop", "pending": "pending=300ms"} {
 		t.Run(name, func(t *testing.T) {
-			o := &sale{story: &story{method: "paypal"}, Reference: "PP-" + strings.ReplaceAll(name, " ", "-"), Total: 1500, HoldCents: 1500, Hold: paypalHold(t, gate, fault)}
-			if err := s.order(t.Context(), o); err != nil {
+			o := &sale{
+				story: &story{method: onApproval, fault: fault}, gateway: paypalAccount, Reference: "PP-" + strings.ReplaceAll(name, " ", "-"), Total: 1500, HoldCents: 1500,
+			}
+			if err := errors.Join(s.authorize(t.Context(), o), s.order(t.Context(), o)); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.patchOrder(t.Context(), o, map[string]any{"_approve": true}); err != nil {
@@ -47,49 +43,4 @@ func TestPayPalOrders(t *testing.T) {
 			}
 		})
 	}
-}
-
-// paypalHold makes a hold as a checkout at PayPal does.
-func paypalHold(t *testing.T, gate, fault string) string {
-	t.Helper()
-	ask := func(path, kind, authorization string, body []byte, into any) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+gate+"/paypal"+path, bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", kind)
-		req.Header.Set("Authorization", authorization)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		if err := json.NewDecoder(res.Body).Decode(into); err != nil || res.StatusCode > 299 {
-			t.Fatalf("%s: status %d, %v", path, res.StatusCode, err)
-		}
-	}
-	var token struct {
-		Value string `json:"access_token"`
-	}
-	ask("/v1/oauth2/token", "application/x-www-form-urlencoded", "Basic c2hvcDpzaG9w", []byte("grant_type=client_credentials"), &token)
-	unit := map[string]any{"amount": map[string]string{"currency_code": "EUR", "value": "15.00"}, "custom_id": "order-" + time.Now().Format("150405")}
-	if fault != "" {
-		unit["custom_id"] = "fault=" + fault
-	}
-	raw, err := json.Marshal(map[string]any{"intent": "AUTHORIZE", "purchase_units": []any{unit}, "payment_source": map[string]any{"paypal": map[string]any{}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var order struct {
-		Units []struct {
-			Payments struct {
-				Authorizations []struct{ ID string }
-			}
-		} `json:"purchase_units"`
-	}
-	ask("/v2/checkout/orders", "application/json", "Bearer "+token.Value, raw, &order)
-	if len(order.Units) != 1 || len(order.Units[0].Payments.Authorizations) != 1 {
-		t.Fatalf("no authorization: %+v", order)
-	}
-	return order.Units[0].Payments.Authorizations[0].ID
 }

@@ -196,7 +196,7 @@ func (p *production) role(t *testing.T, name string, own map[string]string) *pro
 func (p *production) shop(t *testing.T) *shop {
 	t.Helper()
 	s := &shop{api: config.Remote{URL: "http://" + p.apis[0], Token: productionToken}, gateway: "http://" + p.sandbox, methods: map[string]string{}}
-	if err := s.setUp(t.Context()); err != nil {
+	if err := s.setUp(t.Context(), onlyStripe); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -220,10 +220,13 @@ func (p *production) book(t *testing.T, hold string) (captures []struct{ Amount 
 	return book.Captures, len(book.Violations)
 }
 
+// onlyStripe are the sources of a shop that takes cards through Stripe only.
+var onlyStripe = map[string]string{stripeAccount: "stripe_payments"}
+
 // sale makes an order with a hold and returns it, not yet approved.
 func (p *production) sale(t *testing.T, s *shop, method string, total, hold int64) *sale {
 	t.Helper()
-	o := &sale{story: &story{method: method}, Reference: fmt.Sprintf("E2E-%d", time.Now().UnixNano()), Total: total, HoldCents: hold}
+	o := &sale{story: &story{method: method}, gateway: stripeAccount, Reference: fmt.Sprintf("E2E-%d", time.Now().UnixNano()), Total: total, HoldCents: hold}
 	if err := s.authorize(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

@@ -272,6 +272,9 @@ func (r report) printNeeds(p *page) {
 		}
 		rows = append(rows, row(n.Reason, n.Amount, what, n.State, n.Gateway, r.age(n.Since), ends))
 		note := []string{n.Rule, "can be done: " + cmp.Or(strings.Join(n.Next, ", "), "settle it at the gateway")}
+		if slices.Contains(n.Next, models.ActAssert) {
+			note = append(note, fmt.Sprintf("capstan captures assert %s --kind %s --succeeded|--failed --reason …", n.ID, strings.TrimSuffix(n.Type, "s")))
+		}
 		if len(n.Verdicts) > 0 {
 			note = append(note, "capstan verdicts apply|dismiss "+strings.Join(n.Verdicts, " or ")+" --reason …")
 		}

@@ -20,12 +20,12 @@ func (s *system) tokens() []api.Token {
 // api puts the dialects and the webhooks behind one server.
 func (s *system) api() (*api.Server, error) {
 	resources := commercelayer.New(commercelayer.Config{
-		Store: s.store, Enqueuer: s.enqueuer, Forward: s.runner.Forward, Settle: s.runner.Settle, Inspect: s.runner.Inspect, AdoptRefund: s.runner.AdoptRefund, Now: time.Now,
+		Store: s.store, Enqueuer: s.enqueuer, Forward: s.runner.Forward, Settle: s.runner.Settle, Inspect: s.runner.Inspect, AdoptRefund: s.runner.AdoptRefund, Person: s.runner, Now: time.Now,
 		Describe: s.runner.Describe, Reauthorize: s.runner.Reauthorize,
 		Accounts: s.sourceTypes(),
 	})
 	inbox, err := webhooks.New(webhooks.Config{
-		Store: s.store, Enqueuer: s.enqueuer, Settle: s.runner.Settle, Sources: s.senders(), Now: time.Now, Log: s.log, Registerer: s.registry,
+		Store: s.store, Enqueuer: s.enqueuer, Settle: s.runner.Settle, CompareTold: s.runner.CompareTold, Sources: s.senders(), Now: time.Now, Log: s.log, Registerer: s.registry,
 		CommerceLayer: webhooks.CommerceLayer{Secrets: s.settings.CommerceLayerSecrets, Mode: s.settings.Mode},
 	})
 	if err != nil {

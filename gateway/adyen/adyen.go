@@ -224,7 +224,7 @@ func (a *Adapter) Probe(ctx context.Context) error {
 	}
 	e, ok := parseError(answer.Body)
 	switch {
-	case answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden:
+	case ok && ruleOf(answer.Status, e.Code, false) == config:
 		return fmt.Errorf("probe adyen account %q: %w: status %d, error %s; check the API key, its roles, and the merchant account's name",
 			a.config.Account, gateway.ErrCredentials, answer.Status, gateway.CleanText(e.Code))
 	case answer.Status == http.StatusUnprocessableEntity && ok, answer.Status == http.StatusCreated:

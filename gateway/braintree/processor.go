@@ -1,7 +1,7 @@
 package braintree
 
-// softDeclined is the processor's own word for a decline that may pass.
-const softDeclined = "soft_declined"
+// hardDeclined is the processor's own word for a decline that will not pass.
+const hardDeclined = "hard_declined"
 
 // processorCodes are the processor responses that decline an authorization, of
 // a refund too: 2000 to 2999 by the payer's bank, 3000 where the network was
@@ -39,9 +39,9 @@ var settlementCodes = map[string]ruling{
 	"4026": barred,    // more than what settled
 }
 
-// declineOf says what a processor's decline proves. The code and the type that
-// come with it may differ, or one may not be known here: the weaker is believed,
-// and of two that are unknown nothing.
+// declineOf says what a processor's decline proves. It is for good only where
+// the code and the type that comes with it both say so; a code that is not
+// listed proves nothing.
 func declineOf(t transaction) ruling {
 	if then, ok := settlementCodes[t.SettlementCode]; ok {
 		return then
@@ -53,7 +53,7 @@ func declineOf(t transaction) ruling {
 	switch {
 	case !listed:
 		return lost
-	case hard && t.ResponseType != softDeclined:
+	case hard && t.ResponseType == hardDeclined:
 		return barred
 	}
 	return declined
@@ -76,4 +76,3 @@ func (t transaction) words() (code, text string) {
 	}
 	return t.ResponseCode, t.ResponseText
 }
-

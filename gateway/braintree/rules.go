@@ -100,17 +100,17 @@ var rules = []rule{
 	{"void", "91504", lookFirst},
 	{"undo", "91504", lookUndone},
 
-	{"refund", "91505", barred},      // a credit cannot be refunded
-	{"refund", "91506", lookSettled}, // only settled transactions can be refunded
-	{"refund", "91574", lookSettled}, // it is settling
-	{"refund", "91512", lookFirst},   // it was refunded before
+	{"refund", "91505", barred},       // a credit cannot be refunded
+	{"refund", "91506", lookSettled},  // only settled transactions can be refunded
+	{"refund", "91574", lookSettled},  // it is settling
+	{"refund", "91512", lookFirst},    // it was refunded before
 	{"refund", "91521", lookTooLarge}, // more than is left of it
-	{"refund", "91538", suspended}, // the merchant account is suspended
-	{"refund", "91559", suspended}, // the merchant account is pending
-	{"refund", "91546", barred},    // the processor does not support credits
-	{"refund", "91547", barred},    // the merchant account does not support refunds
-	{"refund", "915200", barred},   // the payer's bank declined the refund for good
-	{"refund", "915201", declined}, // the payer's bank declined the refund for now
+	{"refund", "91538", suspended},    // the merchant account is suspended
+	{"refund", "91559", suspended},    // the merchant account is pending
+	{"refund", "91546", barred},       // the processor does not support credits
+	{"refund", "91547", barred},       // the merchant account does not support refunds
+	{"refund", "915200", barred},      // the payer's bank declined the refund for good
+	{"refund", "915201", declined},    // the payer's bank declined the refund for now
 }
 
 // ruleOf finds what an answer's validation errors prove: what they all prove,

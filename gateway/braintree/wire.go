@@ -216,13 +216,13 @@ func (t transaction) held() (int64, string, bool) {
 // took reports whether the transaction was ever submitted for settlement, by
 // its history, whatever became of it.
 func (t transaction) took() bool {
-	return slices.Contains(taking, t.Status) || slices.ContainsFunc(t.History, func(e statusEvent) bool { return slices.Contains(taking, e.Status) })
+	return t.takes() || slices.ContainsFunc(t.History, func(e statusEvent) bool { return slices.Contains(taking, e.Status) })
 }
 
 // taken is how much was submitted for settlement.
 func (t transaction) taken() (int64, string, bool) {
 	amount := t.Amount
-	if !slices.Contains(taking, t.Status) {
+	if !t.takes() {
 		for _, e := range t.History {
 			if slices.Contains(taking, e.Status) && e.Amount != "" {
 				amount = e.Amount

@@ -2,6 +2,7 @@ package external
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/capstan-pay/capstan/gateway"
@@ -28,6 +29,9 @@ func classify(r gateway.Request, a gateway.Answer) models.Evidence {
 		return ev
 	case a.Status >= 500:
 		ev.Message = fmt.Sprintf("status %d; the call may have taken effect", a.Status)
+		return ev
+	case a.Status == http.StatusConflict:
+		ev.Class, ev.Message = models.ClassInProgress, "status 409: the receiver is still working on the same call"
 		return ev
 	case a.Status >= 300 && a.Status < 400:
 		ev.Message = fmt.Sprintf("status %d: a redirect is not followed, and the call may have taken effect", a.Status)
@@ -68,8 +72,8 @@ func decide(ev models.Evidence, r gateway.Request, a answer) models.Evidence {
 		return ev
 	}
 	ev.GatewayTransactionID = a.token
-	if outcome == models.OutcomeAccepted { // by which the callback names it
-		ev.GatewayTransactionID, ev.Message = a.actionID, "accepted; the external gateway calls back"
+	if outcome == models.OutcomeAccepted { // until then it goes by the name that the callback will use
+		ev.Token, ev.Message = a.actionID, "accepted; the external gateway calls back"
 	}
 	ev.AmountCents, ev.CurrencyCode = *a.cents, r.CurrencyCode
 	if a.currency != "" {

@@ -40,11 +40,11 @@ type Authorization struct {
 	CreatedAt                time.Time
 }
 
-// Capture is a capture that took AmountCents. Token is what the gateway called it.
+// Capture is a capture that took AmountCents.
 type Capture struct {
-	ID, Number, CurrencyCode, Token string
-	AmountCents                     int64
-	CreatedAt                       time.Time
+	ID, Number, CurrencyCode string
+	AmountCents              int64
+	CreatedAt                time.Time
 }
 
 // object is a resource of JSON:API. encoding/json writes maps sorted by name, so
@@ -138,10 +138,7 @@ func (d Document) hold(r gateway.Request) object {
 func (d Document) capture(r gateway.Request) object {
 	c := d.Capture
 	attributes := map[string]any{
-		"number": c.Number, "currency_code": c.CurrencyCode, "succeeded": true, "gateway_transaction_id": r.Capture, "created_at": moment(c.CreatedAt),
-	}
-	if attributes["token"] = r.Capture; c.Token != "" {
-		attributes["token"] = c.Token
+		"number": c.Number, "currency_code": c.CurrencyCode, "succeeded": true, "token": r.Capture, "gateway_transaction_id": r.Capture, "created_at": moment(c.CreatedAt),
 	}
 	amount(attributes, "amount", c.AmountCents, c.CurrencyCode)
 	amount(attributes, "refund_amount", r.AmountCents, r.CurrencyCode)

@@ -53,6 +53,9 @@ func (d *driver) run(t *testing.T) end {
 		if e, over := d.apply(ev, models.Judge(d.op, ev, d.facts(false))); over {
 			return e
 		}
+		if ev.Class == models.ClassInProgress { // the workers pause; so does this
+			waitFor(t, "the fake to settle", func() bool { return d.harness.Settled(r.Hold) })
+		}
 	}
 	t.Fatalf("no end after %d rounds\n%s", maxRounds, d.trace())
 	return end{}

@@ -65,7 +65,12 @@ type hold struct {
 
 	disputes []dispute
 	paypal   paypalHold
+	checkout checkoutHold
+	klarna   klarnaHold
+	external externalHold
 	adyen    adyenHold
+
+	braintree braintreeHold
 }
 
 // book is the sandbox's state. Every change is an entry: checked, appended to
@@ -93,12 +98,14 @@ type book struct {
 	keys                  *keys
 	plans                 func(hold, fault string) error // hands a hold's faults to the engine
 	paypal                paypalIndex
+	external              externalIndex
 }
 
 func newBook(c Config, plans func(hold, fault string) error, booked func(string)) (*book, error) {
 	b := &book{
 		now: c.Now, log: c.Log, booked: booked, plans: plans, keys: newKeys(c.KeyLife),
 		holds: map[string]*hold{}, charges: map[string]*hold{}, refunds: map[string]*hold{}, paypal: newPayPalIndex(),
+		external: newExternalIndex(),
 	}
 	var err error
 	b.journal, err = openJournal(c.Dir, func(line []byte) error {
@@ -203,10 +210,18 @@ func (b *book) applyHold(e entry) {
 	if e.Charge != "" {
 		b.charges[e.Charge] = h
 	}
-	if e.Adyen != nil {
+	if e.CheckoutCom != nil {
+		b.applyCheckoutHold(h, e)
+	} else if e.Adyen != nil {
 		b.applyAdyenHold(h, e)
+	} else if e.Braintree != nil {
+		b.applyBraintreeHold(h, e)
 	} else if e.PayPal != nil {
 		b.applyPayPalHold(h, e)
+	} else if e.Klarna != nil {
+		b.applyKlarnaHold(h, e)
+	} else if e.External != nil {
+		b.applyExternalHold(h, e)
 	} else if e.Status == needsCapture {
 		b.expiring = append(b.expiring, h)
 	}
@@ -216,12 +231,28 @@ func (b *book) applyHold(e entry) {
 }
 
 func (b *book) applyChange(h *hold, e entry) {
+	if h.wire == wireExternal {
+		b.applyExternal(h, e)
+		return
+	}
 	if h.wire == wirePayPal {
 		b.applyPayPal(h, e)
 		return
 	}
+	if h.wire == wireBraintree {
+		b.applyBraintree(h, e)
+		return
+	}
+	if h.wire == wireCheckoutCom {
+		b.applyCheckout(h, e)
+		return
+	}
 	if h.wire == wireAdyen {
 		b.applyAdyen(h, e)
+		return
+	}
+	if h.wire == wireKlarna {
+		b.applyKlarna(h, e)
 		return
 	}
 	switch e.Type {
@@ -268,11 +299,19 @@ func (b *book) keep(e entry) {
 	switch {
 	case e.AnswerStatus != 0:
 		a.status, a.body = e.AnswerStatus, e.Answer
+	case e.External != nil:
+		a.view, a.life = externalKept{hold: e.Hold, reference: e.Reference}, externalKeyLife
 	case e.PayPal != nil:
 		a.status, a.view, a.life = e.PayPal.status(e.Type), paypalKept{hold: e.Hold, kind: e.Type, id: e.ID}, paypalKeyLife
+	case e.CheckoutCom != nil && e.CheckoutCom.Unkept:
+		return
+	case e.CheckoutCom != nil:
+		a.view, a.status = b.checkoutReply(e)
 	case e.Adyen != nil:
 		a.view, a.status = adyenReply(e)
 		a.life = adyenKeyLife
+	case e.Klarna != nil:
+		a.view, a.status = klarnaReply(e)
 	case e.Type == entryRefund:
 		a.view = refundView{h.refunds[len(h.refunds)-1], h.intent}
 	default:

@@ -54,6 +54,13 @@ func (s *Server) dashboard(w http.ResponseWriter, r *http.Request) {
 	status, problem := 200, ""
 	s.locked(func(b *book) {
 		h := b.holds[d.Hold]
+		if h != nil && h.wire == wireBraintree {
+			if e, events, problem = s.braintreeBehind(d, h); problem != "" {
+				status = 409
+			}
+			last = h.last
+			return
+		}
 		if h != nil && h.wire == wireAdyen {
 			if e, events, problem = s.adyenBehind(d, h); problem != "" {
 				status = 409

@@ -57,6 +57,14 @@
 // several partial captures are enabled. Endpoints with "wire":"adyen" get Adyen's
 // events; their secret is the hexadecimal HMAC key.
 //
+// /checkoutcom speaks Checkout.com's: POST /payments (any sk_… key) with capture
+// false makes a payment that is a hold, with the fault in metadata.fault; GET
+// /payments/{id} and its /actions, POST /captures, /voids and /refunds. These are
+// answered 202 and decided a moment later (Config.CheckoutCom), a decline included; until
+// then the action stands in the list without a result. Keys answer for 24 hours with
+// what was accepted, and for a 5xx with nothing. Endpoints with "wire":"checkoutcom" get
+// Checkout.com's events; their secret is the signature key.
+//
 // # Faults
 //
 // For one hold: metadata[fault] of its PaymentIntent. For the whole sandbox:
@@ -103,7 +111,8 @@
 //	wrong_amount[=n]     booked with another amount
 //	wrong_currency       booked in another currency
 //	partial              booked with half the amount
-//	pending=30s          booked, and told as pending for so long (PayPal's wire)
+//	pending=30s          booked, and told as pending for so long (PayPal's wire, and
+//	                     Checkout.com's, where 0s is at once)
 //	lookup_404           reading answers 404
 //	lookup_500           reading answers 500
 //	lookup_stale         reading answers what was true before the last change

@@ -42,7 +42,15 @@ type entry struct {
 	Detail       string `json:"detail,omitempty"`
 	// PayPal is set on what came over PayPal's wire.
 	PayPal *paypalEntry `json:"paypal,omitempty"`
+	// External is set on what came over the wire of external gateways.
+	External *externalEntry `json:"external,omitempty"`
+	// CheckoutCom is set on what came over Checkout.com's wire.
+	CheckoutCom *checkoutEntry `json:"checkoutcom,omitempty"`
+	// Braintree is set on what came over Braintree's wire.
+	Braintree *braintreeEntry `json:"braintree,omitempty"`
 	// Adyen is set on what came over Adyen's wire.
 	Adyen *adyenEntry `json:"adyen,omitempty"`
+	// Klarna is set on what came over Klarna's wire.
+	Klarna *klarnaEntry `json:"klarna,omitempty"`
 	At     time.Time    `json:"at"`
 }

@@ -33,6 +33,9 @@ type event struct {
 }
 
 func (e event) encode() ([]byte, error) {
+	if body, is := e.raw.(braintreeXML); is {
+		return []byte(body), nil
+	}
 	if e.raw != nil {
 		return json.Marshal(e.raw)
 	}
@@ -71,6 +74,9 @@ func (s *Server) event(kind string, c *call, v view, hold string) event {
 }
 
 func (s *Server) expiredEvents(i intent) []event {
+	if i.wire == wireCheckoutCom {
+		return s.checkoutExpired(i)
+	}
 	if i.wire == wireAdyen {
 		return s.adyenExpired(i.id)
 	}

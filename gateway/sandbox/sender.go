@@ -321,13 +321,22 @@ func (s *sender) post(d *delivery) error {
 			return err
 		}
 	}
+	if d.to.Wire == wireBraintree {
+		body = BraintreeForm(d.body, d.secret)
+	}
 	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, d.to.URL, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	if d.to.Wire == wirePayPal {
+	if d.to.Wire == wireExternal {
+		signExternal(req.Header, d.body, d.secret)
+	} else if d.to.Wire == wirePayPal {
 		err = s.paypal.sign(req.Header, d, s.config.Now())
+	} else if d.to.Wire == wireCheckoutCom {
+		signCheckout(req.Header, d)
+	} else if d.to.Wire == wireBraintree {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	} else if d.to.Wire == wireAdyen {
 		req.Header.Set("User-Agent", "Adyen HttpClient 1.0")
 	} else {

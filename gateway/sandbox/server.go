@@ -39,6 +39,14 @@ type Config struct {
 	Keys []gateway.Secret
 	// PayPal is how PayPal's wire behaves.
 	PayPal PayPalConfig
+	// Klarna is how Klarna's wire behaves.
+	Klarna KlarnaConfig
+	// External is how the merchant's external gateway behaves.
+	External ExternalConfig
+	// CheckoutCom is how Checkout.com's wire behaves.
+	CheckoutCom CheckoutComConfig
+	// Braintree is how Braintree's wire behaves.
+	Braintree BraintreeConfig
 	// Adyen is how Adyen's wire behaves.
 	Adyen AdyenConfig
 	// Seed makes faults with a probability repeatable.
@@ -118,6 +126,10 @@ func withDefaults(c Config) Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.PayPal = c.PayPal.withDefaults()
+	c.Klarna = c.Klarna.withDefaults()
+	c.External = c.External.withDefaults()
+	c.CheckoutCom = c.CheckoutCom.withDefaults()
+	c.Braintree = c.Braintree.withDefaults()
 	c.Adyen = c.Adyen.withDefaults()
 	return c
 }
