@@ -191,7 +191,7 @@ func TestOrdersRefused(t *testing.T) {
 			}
 		})
 	}
-	for topic, outcome := range map[string]string{"orders.pay": "ignored", "orders.refund": "ignored", "orders.place": "ignored", "captures.create": "ignored"} {
+	for topic, outcome := range map[string]string{"orders.pay": "refused", "orders.refund": "refused", "orders.place": "ignored", "captures.create": "ignored"} {
 		body := clOrder(func(o, _, _ map[string]any) { o["x"] = topic }).body(t)
 		w.clHook(t, topic, body).want(t, 200, nil)
 		w.process(t)

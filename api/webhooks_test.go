@@ -106,8 +106,8 @@ func TestUnverifiedWebhooks(t *testing.T) {
 	if diff := cmp.Diff(before, w.rows(t)); diff != "" {
 		t.Errorf("something was written:\n%s", diff)
 	}
-	if n := series(t, w.metrics, "capstan_webhooks_received_total"); n != 2 {
-		t.Errorf("%d series of received webhooks, want two: unverified of each sender", n)
+	if n := series(t, w.metrics, "capstan_webhooks_received_total"); n != 4 {
+		t.Errorf("%d series of received webhooks, want four: unverified and unfit of each sender", n)
 	}
 }
 

@@ -28,19 +28,19 @@ var house = map[string][]string{
 
 	"tasks":       {"models"},
 	"gateway":     {"models"},
-	"gateway/...": {"models", "gateway"}, // one provider per folder, and none knows another
+	"gateway/...": {"models", "gateway", "gateway/netguard"}, // one provider per folder, and none knows another
 	"gather":      {},
 	"store/...":   {"models", "gather", "store/..."},
 
 	"store/storetest": {"models", "store/...", "devstack/..."}, // imported by tests only
 
 	"enqueuer": {"models", "tasks", "gateway", "gather", "store"},
-	"worker":   {"models", "tasks", "gateway", "store"}, // neither api nor enqueuer: follow-up work is a row
+	"worker":   {"models", "tasks", "gateway", "gateway/netguard", "store"}, // neither api nor enqueuer: follow-up work is a row
 
 	"api/...":     {"models", "tasks", "gateway", "store", "enqueuer", "worker", "api/..."},
 	"console/...": {"models", "tasks", "gateway", "store", "enqueuer", "worker", "console/..."},
 
-	"config":       {"models", "gateway"}, // gateway for its Secret and accounts
+	"config":       {"models", "gateway", "gateway/netguard"}, // gateway for its Secret and accounts
 	"devstack":     {},
 	"devstack/...": {"devstack"},
 	"archtest":     {},
@@ -54,14 +54,14 @@ var house = map[string][]string{
 
 // testSupport is what any test may import on top of its package's own line.
 var testSupport = []string{
-	"devstack/...", "store/storetest", "gateway/gatewaytest/...", "gateway/gatewaytest", "gateway/sandbox", "gateway/stripe", "gateway/manual", "gateway", "models",
+	"devstack/...", "store/storetest", "gateway/gatewaytest/...", "gateway/gatewaytest", "gateway/sandbox", "gateway/stripe", "gateway/manual", "gateway/external", "gateway/netguard", "gateway", "models",
 }
 
 // testsMayAlso widens the map for the tests of one package.
 var testsMayAlso = map[string][]string{
-	"worker":    {"enqueuer"}, // an approval is where a worker's story begins
-	"enqueuer":  {"worker"},   // and a capture is where it ends
-	"api/...":   {"worker"},   // a call over HTTP has to be carried out to be checked
+	"worker":    {"enqueuer", "gateway/braintree"}, // an approval is where a worker's story begins; Braintree undoes a capture by a void
+	"enqueuer":  {"worker"},                        // and a capture is where it ends
+	"api/...":   {"worker"},                        // a call over HTTP has to be carried out to be checked
 	"cmd/...":   {"gateway/..."},
 	"bench/...": {"cmd/capstan/bench"}, // it has the peers verified by the benchmark itself
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/gateway/netguard"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -98,9 +99,14 @@ func (a Access) Validate() error {
 
 // Gateways holds the accounts' credentials, each provider's in a file of its own.
 type Gateways struct {
-	Stripe `embed:""`
-	PayPal `embed:""`
-	Manual `embed:""`
+	Stripe      `embed:""`
+	PayPal      `embed:""`
+	CheckoutCom `embed:""`
+	Adyen       `embed:""`
+	Braintree   `embed:""`
+	Klarna      `embed:""`
+	Manual      `embed:""`
+	External    `embed:""`
 
 	CommerceLayerSecrets []gateway.Secret `name:"commercelayer-shared-secret" env:"COMMERCELAYER_SHARED_SECRET" placeholder:"SECRET" help:"Shared secrets of Commerce Layer's webhooks."`
 	RatePerSecond        float64          `name:"gateway-rate" env:"CAPSTAN_GATEWAY_RATE" default:"0" help:"Calls per second that this process makes to each gateway account; 0 is unbounded."`
@@ -121,7 +127,7 @@ func (g Gateways) Validate(mode models.Mode) error {
 	if g.RatePerSecond < 0 {
 		errs = append(errs, fmt.Errorf("CAPSTAN_GATEWAY_RATE %g: not negative", g.RatePerSecond))
 	}
-	errs = append(errs, g.Stripe.validate(mode), g.PayPal.validate(mode))
+	errs = append(errs, g.Stripe.validate(mode), g.PayPal.validate(mode), g.Adyen.validate(mode), g.Braintree.validate(mode), g.CheckoutCom.validate(mode), g.Klarna.validate(mode), g.External.validate(mode))
 	return errors.Join(errs...)
 }
 
@@ -209,6 +215,9 @@ func (p Pace) Tempo() models.Tempo { return models.Tempo{Scale: p.TimeScale} }
 type WebhookOut struct {
 	URL    string         `name:"webhook-url" env:"CAPSTAN_WEBHOOK_URL" placeholder:"URL" help:"Receives a signed webhook for every finished operation and every hold about to end; empty sends none."`
 	Secret gateway.Secret `name:"webhook-secret" env:"CAPSTAN_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signs outgoing webhooks (Standard Webhooks): whsec_ and base64, or any text of 16 characters and more."`
+	// AllowPrivate is for receivers in a network of one's own, in live mode, too:
+	// nobody but the operator names the URL.
+	AllowPrivate bool `name:"webhook-allow-private" env:"CAPSTAN_WEBHOOK_ALLOW_PRIVATE" help:"Let outgoing webhooks go to private addresses, to any port and by http: for a receiver in your own network. dev always does."`
 }
 
 // Validate wants a secret with a URL.
@@ -216,8 +225,8 @@ func (w WebhookOut) Validate() error {
 	if w.URL == "" {
 		return nil
 	}
-	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return fmt.Errorf("CAPSTAN_WEBHOOK_URL %q: must be an http or https URL", w.URL)
+	if _, err := (netguard.Guard{AllowPrivate: w.AllowPrivate}).URL(w.URL); err != nil {
+		return fmt.Errorf("CAPSTAN_WEBHOOK_URL: %w; CAPSTAN_WEBHOOK_ALLOW_PRIVATE=true lets it lead into your own network", err)
 	}
 	if len(w.Secret) < minToken {
 		return fmt.Errorf("CAPSTAN_WEBHOOK_SECRET: at least %d characters are needed to sign for CAPSTAN_WEBHOOK_URL", minToken)
@@ -264,6 +273,7 @@ type Dev struct {
 
 // Validate names everything that is wrong, at once.
 func (d Dev) Validate() error {
+	d.WebhookOut.AllowPrivate = true
 	return errors.Join(d.Gateways.Validate(models.Test), d.Pace.Validate(), d.WebhookOut.Validate(), address("--listen", d.Listen.API), address("--admin-listen", d.Admin), address("--sandbox-listen", d.Sandbox))
 }
 

@@ -11,7 +11,7 @@ import (
 const maxText = 300
 
 var (
-	credential = regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}|\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9*_]+|\bwhsec_[A-Za-z0-9+/=_-]+`)
+	credential = regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}|\b(?:sk|rk)_(?:live|test|sbox)_[A-Za-z0-9*_]+|\bwhsec_[A-Za-z0-9+/=_-]+`)
 	digitRun   = regexp.MustCompile(`\d(?:[ -]?\d){12,18}`)
 )
 
@@ -22,13 +22,7 @@ func CleanText(s string) string {
 	if len(s) > 4*maxText {
 		s = s[:4*maxText] // bounds the work on hostile answers; cut again below
 	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, " "))
-	s = credential.ReplaceAllString(s, masked)
+	s = credential.ReplaceAllString(printable(s), masked)
 	s = digitRun.ReplaceAllStringFunc(s, func(run string) string {
 		if luhn(run) {
 			return masked
@@ -39,6 +33,26 @@ func CleanText(s string) string {
 		s = strings.ToValidUTF8(s[:maxText], "")
 	}
 	return strings.TrimSpace(s)
+}
+
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, " "))
+}
+
+// maxID is the longest id of a provider that is kept, in bytes.
+const maxID = 255
+
+// CleanID makes a provider's id of something fit to be kept and compared: valid
+// UTF-8 without control characters, at most 255 bytes, credentials masked. Digits
+// are not: an id may have a card number's by chance, and must stay itself.
+func CleanID(s string) string {
+	s = credential.ReplaceAllString(printable(s[:min(len(s), 4*maxID)]), masked)
+	return strings.TrimSpace(strings.ToValidUTF8(s[:min(len(s), maxID)], ""))
 }
 
 // luhn reports whether the digits of s could be a card number.

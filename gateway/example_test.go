@@ -68,7 +68,7 @@ func (a *acme) send(ctx context.Context, r gateway.Request) models.Evidence {
 
 // classifyAcme is pure, and everything that it does not know proves nothing.
 func classifyAcme(r gateway.Request, answer gateway.Answer) models.Evidence {
-	ev := models.Evidence{Source: models.FromAnswer, Status: answer.Status, RequestID: gateway.CleanText(answer.Header.Get("X-Request-Id"))}
+	ev := models.Evidence{Source: models.FromAnswer, Status: answer.Status, RequestID: gateway.CleanID(answer.Header.Get("X-Request-Id"))}
 	var told operation
 	switch {
 	case answer.Phase == gateway.PhaseNotSent:
@@ -85,7 +85,7 @@ func classifyAcme(r gateway.Request, answer gateway.Answer) models.Evidence {
 
 // proves compares an operation with the one that was asked for.
 func (o operation) proves(r gateway.Request, ev models.Evidence) models.Evidence {
-	ev.GatewayTransactionID, ev.ErrorCode = gateway.CleanText(o.ID), ""
+	ev.GatewayTransactionID, ev.ErrorCode = gateway.CleanID(o.ID), ""
 	switch {
 	case o.Reference != r.Reference: // somebody else's, or none
 	case o.Status == "done":

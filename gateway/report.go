@@ -211,8 +211,8 @@ func ReadMovements(r io.Reader, each func(models.Movement) error) error {
 
 func movementOf(row ReportRow) (models.Movement, error) {
 	m := models.Movement{
-		ID: CleanText(row.Get("id")), Kind: reportKinds[row.Get("type")], Hold: CleanText(row.Get("hold")), Reference: CleanText(row.Get("reference")),
-		TransactionID: CleanText(row.Get("transaction_id")), Reason: CleanText(row.Get("reason")),
+		ID: CleanID(row.Get("id")), Kind: reportKinds[row.Get("type")], Hold: CleanID(row.Get("hold")), Reference: CleanID(row.Get("reference")),
+		TransactionID: CleanID(row.Get("transaction_id")), Reason: CleanText(row.Get("reason")),
 	}
 	var err error
 	if m.Kind == "" {

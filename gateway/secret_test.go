@@ -73,6 +73,23 @@ func TestCleanText(t *testing.T) {
 	}
 }
 
+// An id stays itself, whatever digits it has: one that is masked is taken for another.
+func TestCleanID(t *testing.T) {
+	for in, want := range map[string]string{
+		"4242424242424242":       "4242424242424242",
+		"0VF42424242424242":      "0VF42424242424242",
+		" pi_3MX\x00WxS5 ":       "pi_3MX WxS5",
+		"bad\xff":                "bad",
+		"Bearer abc.def-ghi":     "***",
+		strings.Repeat("é", 200): strings.Repeat("é", 127),
+		"":                       "",
+	} {
+		if got := gateway.CleanID(in); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}
+
 func FuzzCleanText(f *testing.F) {
 	f.Add("card 4242424242424242")
 	f.Add(strings.Repeat("ü", 400))
@@ -81,6 +98,9 @@ func FuzzCleanText(f *testing.F) {
 		got := gateway.CleanText(s)
 		if len(got) > 300 || !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\n\r") {
 			t.Fatalf("%q became %q", s, got)
+		}
+		if id := gateway.CleanID(s); len(id) > 255 || !utf8.ValidString(id) || strings.ContainsAny(id, "\x00\n\r") {
+			t.Fatalf("the id %q became %q", s, id)
 		}
 	})
 }

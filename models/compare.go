@@ -157,6 +157,21 @@ func (b compared) named(kind Kind) *Operation {
 	return nil
 }
 
+// byHand finds the operation that a person said they made, in the gateway's own
+// dashboard perhaps, where only one is of the line's amount.
+func (b compared) byHand(kind Kind) *Operation {
+	var same []*Operation
+	for _, o := range b.of(kind) {
+		if o.Manual() && o.GatewayTransactionID == "" && o.State == Succeeded && b.m.CurrencyCode != "" && b.same(o) {
+			same = append(same, o)
+		}
+	}
+	if len(same) != 1 {
+		return nil
+	}
+	return same[0]
+}
+
 // capture finds the capture that a line without a name is about: the only one,
 // the only one that took effect, or the newest.
 func (b compared) capture() *Operation {
@@ -255,7 +270,11 @@ func (b compared) effect(o *Operation) Comparison {
 }
 
 func (b compared) refunded() Comparison {
-	if o := b.named(Refund); o != nil {
+	o := b.named(Refund)
+	if o == nil && b.m.Reference == "" {
+		o = b.byHand(Refund)
+	}
+	if o != nil {
 		return b.effect(o)
 	}
 	capture := b.capture()

@@ -244,3 +244,32 @@ func TestCompareAgain(t *testing.T) {
 		t.Errorf("a line that does not agree is changed:\n%s", d)
 	}
 }
+
+// TestCompareWhatAPersonMade: a refund that a person made in the gateway's
+// dashboard, and said so here, is no foreign one; two of one amount are told apart
+// by nobody.
+func TestCompareWhatAPersonMade(t *testing.T) {
+	capture, refund := listedOperation(models.Capture, models.Succeeded), listedOperation(models.Refund, models.Succeeded)
+	refund.Mechanism, refund.GatewayTransactionID = models.MechanismManual, ""
+	line := listedLine(models.MovedRefunded)
+	line.TransactionID = "re_9"
+	const agrees, foreign = "in_sync agrees nothing", "needs_attention foreign_refund flag foreign_refund"
+	other, named := line, line
+	other.AmountCents, named.Reference = 700, "ref_of_another_system"
+	for _, tt := range []struct {
+		name string
+		line models.Movement
+		ops  []models.Operation
+		want string
+	}{
+		{"the one that was said", line, []models.Operation{capture, refund}, agrees},
+		{"another amount", other, []models.Operation{capture, refund}, foreign},
+		{"under another name", named, []models.Operation{capture, refund}, foreign},
+		{"one of two", line, []models.Operation{capture, refund, refund}, foreign},
+		{"one that a gateway made", line, []models.Operation{capture, listedOperation(models.Refund, models.Succeeded)}, foreign},
+	} {
+		if got := brief(models.Compare("stripe", tt.line, listedHold(), tt.ops)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}

@@ -114,8 +114,8 @@ func (a Authorization) DeadlineSource() string {
 const ActVoid = "void"
 
 // HoldActions are what a person can do about a hold that is about to end, or has
-// ended without being captured.
-func HoldActions(a Authorization, now time.Time) []string {
+// ended without being captured. Renewable: its gateway can renew one.
+func HoldActions(a Authorization, now time.Time, renewable bool) []string {
 	switch {
 	case a.ClosedReason == ClosedExpired || a.ClosedReason == ClosedGone, a.ClosedAt == nil && a.Ended(now):
 		return []string{ActNewAuthorization}
@@ -123,6 +123,9 @@ func HoldActions(a Authorization, now time.Time) []string {
 		return []string{}
 	case a.RenewingSince != nil || a.LiveOperationID != nil:
 		return []string{} // its outcome comes first
+	}
+	if !renewable {
+		return []string{ActCapture, ActVoid}
 	}
 	return []string{ActCapture, ActReauthorize, ActVoid}
 }

@@ -1,6 +1,7 @@
 package models_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -118,8 +119,11 @@ func TestHoldActions(t *testing.T) {
 		{"one that was taken", models.Authorization{ClosedAt: &noon, ClosedReason: models.ClosedCaptured, WarnedHours: ptr(24)}, []string{}},
 		{"one that was voided", models.Authorization{ClosedAt: &noon, ClosedReason: models.ClosedVoided}, []string{}},
 	} {
-		if diff := cmp.Diff(c.want, models.HoldActions(c.hold, noon)); diff != "" {
+		if diff := cmp.Diff(c.want, models.HoldActions(c.hold, noon, true)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+		if other := models.HoldActions(c.hold, noon, false); slices.Contains(other, models.ActReauthorize) || len(c.want) < 3 && len(other) != len(c.want) {
+			t.Errorf("%s, where the gateway renews nothing: %q", c.name, other)
 		}
 	}
 }

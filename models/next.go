@@ -29,7 +29,11 @@ var asksGateway = []string{
 
 // NextActions says what a person can do about an operation as it stands, the
 // harmless first. It is empty when nothing waits for anybody.
-func NextActions(o Operation) []string {
+func NextActions(o Operation) []string { return NextActionsOn(o, nil) }
+
+// NextActionsOn is [NextActions] where the operation's hold is known: of one that
+// has ended nothing can be taken again. Nil is a hold that was not read.
+func NextActionsOn(o Operation, hold *Authorization) []string {
 	can := map[string]bool{
 		ActContactGateway: slices.Contains(asksGateway, o.NeedsAttention),
 		ActAcknowledge:    o.NeedsAttention != "" && !o.State.Live(),
@@ -48,9 +52,9 @@ func NextActions(o Operation) []string {
 		can[ActRefundByHand] = returnable && o.Manual()
 	case Failed:
 		can[ActForward] = o.SentVersion != nil
-		ended := o.ErrorCode == ErrorHoldEnded
-		can[ActRetry] = !ended
-		can[ActReauthorize] = ended && o.Kind == Capture
+		// What has ended cannot be renewed either, at any gateway.
+		ended := o.ErrorCode == ErrorHoldEnded || hold != nil && (hold.ClosedReason == ClosedExpired || hold.ClosedReason == ClosedGone)
+		can[ActRetry] = !ended || o.Kind == Refund
 		can[ActNewAuthorization] = o.Kind == Capture
 	case Cancelled:
 		can[ActForward] = o.SentVersion != nil

@@ -30,7 +30,7 @@ func TestNextActions(t *testing.T) {
 		{"and was given back", models.Capture, models.Succeeded, func(o *models.Operation) { o.RefundRequestedCents = 1500 }, ""},
 		{"one that came late", models.Capture, models.Succeeded, flagged(models.FlagLateSuccess), "cancel refund acknowledge"},
 		{"one that failed", models.Capture, models.Failed, sent, "forward retry new_authorization"},
-		{"because its hold ended", models.Capture, models.Failed, func(o *models.Operation) { o.ErrorCode = models.ErrorHoldEnded }, "reauthorize new_authorization"},
+		{"because its hold ended", models.Capture, models.Failed, func(o *models.Operation) { o.ErrorCode = models.ErrorHoldEnded }, "new_authorization"},
 		{"one that was charged back", models.Capture, models.Reversed, flagged(models.FlagReversed), "acknowledge contact_gateway new_authorization"},
 		{"one that was cancelled unsent", models.Capture, models.Cancelled, nil, ""},
 		{"one that was reset", models.Capture, models.Reset, sent, ""},

@@ -33,8 +33,8 @@ type PaymentGateway struct {
 	CircuitFailures int        `bun:"circuit_failures"`
 	CircuitOpenedAt *time.Time `bun:"circuit_opened_at"`
 	CircuitTriedAt  *time.Time `bun:"circuit_tried_at"`
-	CreatedAt      time.Time  `bun:"created_at"`
-	UpdatedAt      time.Time  `bun:"updated_at"`
+	CreatedAt       time.Time  `bun:"created_at"`
+	UpdatedAt       time.Time  `bun:"updated_at"`
 }
 
 // Labels are the attributes every resource of the published API has and

@@ -166,7 +166,7 @@ func (e *entry) reviewDoes() {
 	case "hold_ends_soon":
 		effect, next = "told, at 48 hours and at 24", []string{models.ActReauthorize, models.ActNewAuthorization}
 	case "hold_expired":
-		effect, next = "the hold is closed", []string{models.ActReauthorize, models.ActNewAuthorization}
+		effect = "the hold is closed"
 	case "hastened":
 		effect, money, next = "its time is now", "**yes**", nil
 	case "hold_is_free", "last_chance":

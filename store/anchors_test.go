@@ -74,6 +74,7 @@ func TestAnchorDays(t *testing.T) {
 // Rows that wait in the default partition count to their month, before they
 // are moved there and after.
 func TestAnchorsSurviveSettling(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, load(t.Context(), b.url, 60, 2))
 	made := b.anchor(t, 1000)
@@ -97,6 +98,7 @@ func TestAnchorsSurviveSettling(t *testing.T) {
 
 // A transaction that is open may still write a step of the day it began on.
 func TestAnchorsWaitForOpenTransactions(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	tx, err := b.db.BeginTx(t.Context(), nil)
 	must(t, err)

@@ -297,8 +297,11 @@ func (m Move) row(event models.Event) (moveRow, error) {
 			UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
 			Flag:        d.Flag, ClearFlag: d.ClearFlag, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
 			Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
-			AssertedBy: clean(ev.By), Mechanism: ev.Mechanism, Leaves: m.Leaves && to.Live(),
+			Leaves: m.Leaves && to.Live(),
 		},
+	}
+	if ev.Source == models.FromOperator {
+		r.Rest.AssertedBy, r.Rest.Mechanism = clean(ev.By), ev.Mechanism
 	}
 	if ev.Source != "" {
 		r.Evidence = string(cleanEvidence(ev).JSON())

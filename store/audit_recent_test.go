@@ -20,6 +20,7 @@ import (
 
 // A recent audit reads nothing by a whole table that grows with the ledger.
 func TestPlansOfRecentAudits(t *testing.T) {
+	t.Parallel()
 	b := benchAt(t, onApproval, devstacktest.NewDatabase(t, agedLedger))
 	order, op := b.paid(t)
 	b.approved(t)
@@ -72,6 +73,7 @@ var indexScan = regexp.MustCompile(`Index (?:Only )?Scan (?:Backward )?using \S+
 
 // Each scope has one at a time, and leaves its result for whoever asks.
 func TestRunAudit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	ctx := t.Context()
 	_, op := b.paid(t)
@@ -155,6 +157,7 @@ func TestRecentAuditFollowsWhatMoved(t *testing.T) {
 // Audits beside work that never rests find nothing: each statement reads one
 // moment, whatever came since the audit began.
 func TestAuditsBesideWork(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, b.EnsureWebhook(t.Context(), "shop", "https://example.com/"))
 	b.exec(t, `UPDATE webhooks SET enabled_at = now() - interval '1 day'`)

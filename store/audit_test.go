@@ -3,6 +3,7 @@ package store_test
 import "testing"
 
 func TestAuditOfAGoodLedger(t *testing.T) {
+	t.Parallel()
 	s := newShop(t, open(t), onApproval)
 	_, op := s.approved(t)
 	s.record(t, s.claim(t, op), confirmed(op))

@@ -31,6 +31,7 @@ func counted(t *testing.T, r store.SweepReport, v models.Verdict, want int) {
 // An open order that was captured and edited gets its money back, after the
 // pause, once; the capture is reset and the order unpaid again.
 func TestCancelOfAnEditedOrder(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
 	o := b.order(t, 1500)
 	hold, made, err := b.register(models.Authorization{OrderID: o.ID, AmountCents: 1500})
@@ -87,6 +88,7 @@ func TestEditedBack(t *testing.T) {
 
 // A cancelled order gives back what was captured and releases what is held.
 func TestCancelOfACancelledOrder(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o := b.order(t, 1500)
 	b.hold(t, o.ID, 1000)
@@ -119,6 +121,7 @@ func TestCancelOfACancelledOrder(t *testing.T) {
 
 // A cancel that meets a call under way waits for its outcome.
 func TestCancelWhileCapturing(t *testing.T) {
+	t.Parallel()
 	t.Run("it succeeded", func(t *testing.T) {
 		b := newBench(t, onApproval)
 		o, op := b.approved(t)
@@ -280,6 +283,7 @@ func TestNothingNewForAClosedOrder(t *testing.T) {
 
 // A cancel whose refund fails calls a person, and is not tried again by itself.
 func TestCancelThatFails(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o, op := b.paid(t)
 	must(t, b.cancelOrder(o.ID))
@@ -400,6 +404,7 @@ func TestCancelByHand(t *testing.T) {
 
 // A total that was raised or lowered before anything was sent is followed.
 func TestEditBeforeTheSend(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o := b.order(t, 3000)
 	b.hold(t, o.ID, 2000)
@@ -452,6 +457,7 @@ func TestRefusedEditWritesNothing(t *testing.T) {
 // TestResetNamesItsRefund: a claim brings along what the history of what follows
 // from it says.
 func TestResetNamesItsRefund(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	o, paid := b.paid(t)

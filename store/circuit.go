@@ -65,6 +65,9 @@ func (s *Store) CircuitFailed(ctx context.Context, slug string, after int) (fail
 // CircuitAnswered ends a row of failures: the gateway answered. It reports
 // whether that closed the circuit; then the account's open rows are due now.
 func (s *Store) CircuitAnswered(ctx context.Context, slug string) (closed bool, err error) {
+	if c, err := s.Circuit(ctx, slug); err != nil || !c.Open && c.Failures == 0 {
+		return false, err // as nearly always
+	}
 	err = s.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		closed, err = s.closeCircuit(ctx, tx, slug)
 		return err
@@ -93,22 +96,6 @@ func errorOr(err error, then func() error) error {
 		return err
 	}
 	return then()
-}
-
-// Gateways lists the accounts of a mode and a provider, oldest first.
-func (s *Store) Gateways(ctx context.Context, mode models.Mode, provider string, p Page) ([]models.PaymentGateway, int, error) {
-	var gs []models.PaymentGateway
-	limit, offset := p.limit()
-	err := s.query(ctx, nil, &gs, `SELECT `+s.columns(models.PaymentGateway{}, "g")+` FROM payment_gateways AS g WHERE g.mode = ? AND g.provider = ?
-		ORDER BY g.created_at, g.id LIMIT ? OFFSET ?`, mode, provider, limit, offset)
-	if err != nil {
-		return nil, 0, fmt.Errorf("list the %s accounts: %w", provider, err)
-	}
-	var total int
-	if err := s.query(ctx, nil, &total, `SELECT count(*) FROM payment_gateways WHERE mode = ? AND provider = ?`, mode, provider); err != nil {
-		return nil, 0, fmt.Errorf("count the %s accounts: %w", provider, err)
-	}
-	return gs, total, nil
 }
 
 // GatewayAction is what a person does to an account.

@@ -350,6 +350,7 @@ func TestClaimSendReadsAgain(t *testing.T) {
 
 // The look that a send follows leaves its result and its verdict.
 func TestClaimSendLeavesEvidence(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.unknownCapture(t)
 	look := b.claim(t, op)

@@ -141,6 +141,7 @@ func (b bench) right(t *testing.T) {
 // TestOutcomesShareACommit: what comes while the lanes are busy is one commit,
 // and each is told that it is recorded.
 func TestOutcomesShareACommit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	claims := b.claimed(t, 30)
@@ -186,6 +187,7 @@ func (b bench) claimsTogether(t *testing.T, c *store.Committer, ids ...string) (
 // TestClaimsShareACommit: single tasks that come at once are claimed together,
 // and each gets its own capture.
 func TestClaimsShareACommit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	var ids []string
@@ -216,6 +218,7 @@ func TestClaimsShareACommit(t *testing.T) {
 
 // TestTwoDeliveriesOfOneCapture in one batch of claims: one of them has it.
 func TestTwoDeliveriesOfOneCapture(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	_, one := b.approved(t)
@@ -244,6 +247,7 @@ func TestTwoDeliveriesOfOneCapture(t *testing.T) {
 // TestIDsAsTheyAreSpelled: a task made by hand may spell an id as it likes, and
 // is given its own capture, not another's place.
 func TestIDsAsTheyAreSpelled(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	var ids, asked []string
@@ -263,6 +267,7 @@ func TestIDsAsTheyAreSpelled(t *testing.T) {
 
 // TestOneRowThatCannotBeClaimed leaves the others of its batch alone.
 func TestOneRowThatCannotBeClaimed(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	var ids []string
@@ -285,6 +290,7 @@ func TestOneRowThatCannotBeClaimed(t *testing.T) {
 
 // TestOneRowThatCannotBeWritten gets its own error, and the others are recorded.
 func TestOneRowThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	for name, spoil := range map[string]struct {
@@ -327,8 +333,9 @@ func TestOneRowThatCannotBeWritten(t *testing.T) {
 // holds up nothing but that order's own capture, which is recorded when it is
 // free, though whoever brought the outcome has gone.
 func TestOneOrderThatIsHeld(t *testing.T) {
+	t.Parallel()
 	url := migrated(t)
-	b := bench{newShop(t, openAt(t, url, models.Tempo{Scale: 5}), onApproval), url, openSQL(t, url), false}
+	b := bench{newShop(t, openAt(t, url, models.Tempo{Scale: 2}), onApproval), url, openSQL(t, url), false} // a record has 7.5 s, on a busy machine, too
 	c := store.NewCommitter(b.Store, "worker")
 	claims := b.claimed(t, 30)
 	release := b.lock(t, "orders", claims[7].OrderID)
@@ -350,6 +357,7 @@ func TestOneOrderThatIsHeld(t *testing.T) {
 
 // TestOneCaptureThatIsHeld: it is left out of what is claimed with it.
 func TestOneCaptureThatIsHeld(t *testing.T) {
+	t.Parallel()
 	url := migrated(t)
 	b := bench{newShop(t, openAt(t, url, models.Tempo{Scale: 10}), onApproval), url, openSQL(t, url), false}
 	c := store.NewCommitter(b.Store, "worker")
@@ -376,6 +384,7 @@ func TestOneCaptureThatIsHeld(t *testing.T) {
 // TestLostFenceInABatch: the one that was overtaken is recorded as an event from
 // outside, the others under their fences, in one commit.
 func TestLostFenceInABatch(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	overtaken := b.claimed(t, 2)
@@ -414,6 +423,7 @@ func TestLostFenceInABatch(t *testing.T) {
 
 // TestTwoOutcomesOfOneCapture in one batch are recorded one after the other.
 func TestTwoOutcomesOfOneCapture(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	for name, second := range map[string]models.Outcome{"the same": models.OutcomeConfirmed, "less": models.OutcomeLost} {
@@ -440,6 +450,7 @@ func TestTwoOutcomesOfOneCapture(t *testing.T) {
 
 // TestACallerWhoHasGone: his outcome is recorded all the same, and so is his claim.
 func TestACallerWhoHasGone(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	claims := b.claimed(t, 2)
@@ -466,6 +477,7 @@ func TestACallerWhoHasGone(t *testing.T) {
 // TestWhatGoesItsOwnWay: a refund, and an outcome with a second step, need a
 // transaction of their own and wait for no lane.
 func TestWhatGoesItsOwnWay(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	_, paid := b.paid(t)
@@ -498,6 +510,7 @@ func TestWhatGoesItsOwnWay(t *testing.T) {
 
 // TestReleasesShareACommit: what was not sent goes back in a batch, too.
 func TestReleasesShareACommit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	c := store.NewCommitter(b.Store, "worker")
 	claims := b.claimed(t, 4)
@@ -545,6 +558,7 @@ func TestReleasesShareACommit(t *testing.T) {
 // time, in opposite order, singly and in batches, and captures of the same
 // orders: each is claimed once and recorded once, and no deadlock is an error.
 func TestCommittersOfTwoWorkers(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	var ids []string
 	for range 15 { // each order has two captures

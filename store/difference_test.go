@@ -27,6 +27,7 @@ func (b bench) flags(t *testing.T, op models.Operation) []string {
 // Without the policy the difference is shown, once for each total, and the flag
 // goes with it.
 func TestDifferenceIsShown(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, b.EnsureWebhook(t.Context(), "default", "http://127.0.0.1:1/hook"))
 	o, op := b.paid(t)
@@ -103,6 +104,7 @@ func TestDifferenceThatIsTakenBack(t *testing.T) {
 
 // With the policy exactly the difference is given back, one refund at a time.
 func TestDifferenceIsGivenBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, giveBack)
 	o := b.order(t, 2500)
 	b.hold(t, o.ID, 1500)
@@ -153,6 +155,7 @@ func TestDifferenceIsGivenBack(t *testing.T) {
 // A refund of the difference that fails calls a person, and is not tried again for
 // that total.
 func TestDifferenceThatFails(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, giveBack)
 	o, op := b.paid(t)
 	must(t, b.changeTotal(o.ID, 1200))
@@ -181,6 +184,7 @@ func TestDifferenceThatFails(t *testing.T) {
 // A late success that makes an approved order pay twice is a person's business
 // first; acknowledged, the policy gives the difference back.
 func TestDifferenceByALateSuccess(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, giveBack)
 	o := b.order(t, 1500)
 	b.hold(t, o.ID, 1500)

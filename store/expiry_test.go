@@ -25,6 +25,7 @@ func (b bench) holdAt(t *testing.T, orderID string, a models.Authorization) mode
 // A hold whose end nobody tells lives as long as its network and initiator let
 // it, by the same rule as the gateway's capabilities have it.
 func TestEstimatedEnd(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	day := 24 * time.Hour
 	caps := gateway.Capabilities{HoldLife: 7 * day, HoldLives: []gateway.HoldLife{
@@ -71,6 +72,7 @@ func TestEstimatedEnd(t *testing.T) {
 
 // What is estimated stops no send and closes no hold.
 func TestAnEstimateStopsNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, b.SetHoldLives(t.Context(), "stripe", []store.HoldLife{{Life: time.Hour}}))
 	o := b.order(t, 1500)
@@ -102,6 +104,7 @@ func (b bench) warnings(t *testing.T) string {
 // A warning is given at 48 and at 24 hours, once, by verdict and webhook, also
 // while a call is under way; a database that forgot it tells under the same id.
 func TestWarnings(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, b.EnsureWebhook(t.Context(), "default", "http://127.0.0.1:1/hook"))
 	waiting, calling := b.order(t, 1500), b.order(t, 1500)
@@ -169,6 +172,7 @@ func TestWarnings(t *testing.T) {
 // Checks of orders with nothing open are dropped together; what may still need
 // something is looked at one by one.
 func TestIdleChecksAreDropped(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	var paid []models.Order
 	for range 3 {

@@ -158,6 +158,7 @@ func TestBirthIsPending(t *testing.T) {
 
 // What happened cannot be unwritten, by statement or by table.
 func TestHistoryIsAppendOnly(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	ops := b.oneOfEach(t)
 	b.record(t, b.claim(t, ops[models.Capture]), evidence(ops[models.Capture], models.FromAnswer, models.OutcomeRefused))
@@ -193,6 +194,7 @@ func TestHistoryIsAppendOnly(t *testing.T) {
 }
 
 func TestCapsAreChecks(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.paid(t)
 	for _, statement := range []string{

@@ -17,6 +17,7 @@ func (b bench) holdUntil(t *testing.T, orderID string, cents int64, in time.Dura
 
 // The last chance comes at its time, whenever the order was approved, and once.
 func TestLastChance(t *testing.T) {
+	t.Parallel()
 	policy := models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerFulfillment, LastChanceSeconds: ptr(int64(3600))}
 	approve := func(t *testing.T, b bench, id string) {
 		_, err := b.approveOrder(id)
@@ -82,6 +83,7 @@ func TestLastChance(t *testing.T) {
 
 // Money that was given back is not taken again by itself, though a spare hold would cover it.
 func TestASpareHoldIsNotCapturedAfterARefund(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, LastChanceSeconds: ptr(int64(3600))})
 	o := b.order(t, 1500)
 	b.hold(t, o.ID, 1500)
@@ -150,6 +152,7 @@ func TestExpiredHold(t *testing.T) {
 
 // A hold that ends under an operation stays open until its outcome is known.
 func TestHoldEndsUnderACapture(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o := b.order(t, 1500)
 	hold, _ := b.holdUntil(t, o.ID, 1500, time.Hour)

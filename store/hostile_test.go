@@ -32,6 +32,7 @@ var hostile = map[string]string{
 
 // Whatever is said about an operation is recorded, and breaks no statement.
 func TestHostileEvidence(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, b.EnsureWebhook(t.Context(), "shop", "https://example.com/"))
 	for name, text := range hostile {
@@ -83,6 +84,7 @@ func (b bench) recordAs(t *testing.T, c store.Claim, ev models.Evidence, worker 
 
 // Whatever clients name their things, they are stored or refused by a rule.
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for name, text := range hostile {
 		t.Run(name, func(t *testing.T) {
@@ -127,6 +129,7 @@ func TestHostileNames(t *testing.T) {
 
 // An id is an id, or it is nothing.
 func TestHostileIDs(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for name, text := range hostile {
 		t.Run(name, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 // A webhook that comes a hundred times at once is stored once.
 func TestInboxTakesAnEventOnce(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	var mu sync.Mutex
 	fresh := 0
@@ -41,6 +42,7 @@ func TestInboxTakesAnEventOnce(t *testing.T) {
 // An event is worked by one at a time, comes back when its worker dies, and
 // stays until somebody finishes it with a reason.
 func TestInboxUntilItIsFinished(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	body := []byte("{\"bytes\": \"\x00\xff\"}")
 	for _, id := range []string{"a", "b", "c"} {
@@ -97,6 +99,7 @@ func TestInboxUntilItIsFinished(t *testing.T) {
 // Every end and every flag of an operation is told to every endpoint, once, in
 // the transaction that made it.
 func TestDeliveriesOfAStory(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for _, name := range []string{"shop", "books", "off"} {
 		must(t, b.EnsureWebhook(t.Context(), name, "https://example.com/"+name))
@@ -138,6 +141,7 @@ func TestDeliveriesOfAStory(t *testing.T) {
 // A delivery is tried until it is delivered or given up, and published again
 // when its task is lost; a disabled endpoint's waits.
 func TestDeliveryUntilItIsDelivered(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, b.EnsureWebhook(t.Context(), "shop", "https://example.com/"))
 	b.paid(t)
@@ -194,6 +198,7 @@ func TestDeliveryUntilItIsDelivered(t *testing.T) {
 
 // A transaction that is rolled back tells nobody.
 func TestNothingIsToldOfWhatWasRolledBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, b.EnsureWebhook(t.Context(), "shop", "https://example.com/"))
 	o, _ := b.approved(t)

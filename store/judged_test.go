@@ -65,6 +65,7 @@ func TestRecordedAndNotBooked(t *testing.T) {
 
 // The estimated end of a hold makes looks rare, and stops no send.
 func TestEstimatedEndMovesLooksOnly(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.approved(t)
 	b.exec(t, `UPDATE authorizations SET estimated_before = now() - interval '1 day'`)
@@ -87,6 +88,7 @@ func TestEstimatedEndMovesLooksOnly(t *testing.T) {
 // The sweep selects what models.Overdue calls overdue: both are asked about
 // every combination of what they look at.
 func TestOverdueIsTheSame(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	now := time.Now()
 	ago := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }

@@ -66,24 +66,36 @@ func (s *Store) BeginListing(ctx context.Context, slug, owner, source string, sp
 	}
 	run := &ListingRun{ID: NewID(), GatewayID: g.ID, Slug: slug, Mode: g.Mode, Counts: map[models.Verdict]int{}, span: span, now: now}
 	run.owner = owner + " " + run.ID
-	n, err := s.exec(ctx, nil, `INSERT INTO leases AS l (name, owner, lease_until) VALUES (?, ?, now() + ? * interval '1 microsecond')
-		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until WHERE l.lease_until < now()`,
-		listingLease+slug, run.owner, s.listingLease().Microseconds())
-	if err != nil {
-		return nil, fmt.Errorf("take the lease of the listing of %s: %w", slug, err)
-	}
-	if n == 0 {
-		return nil, fmt.Errorf("%s: %w", slug, ErrListing)
-	}
-	if _, err := s.exec(ctx, nil, `INSERT INTO reconciliations (id, source) VALUES (?, ?)`, run.ID, source); err != nil {
-		return nil, fmt.Errorf("begin the listing of %s: %w", slug, err)
-	}
-	_, err = s.exec(ctx, nil, `INSERT INTO listings (payment_gateway_id, listed_through) VALUES (?, ?) ON CONFLICT DO NOTHING`,
-		g.ID, later(now.Add(-span.Settle-span.First), g.CreatedAt.Add(-span.Overlap)).Truncate(time.Second))
-	if err != nil {
-		return nil, fmt.Errorf("begin the listing of %s: %w", slug, err)
+	if err := s.beginListing(ctx, run, g, source); err != nil {
+		if errors.Is(err, ErrListing) {
+			return nil, err
+		}
+		// The lease may have been taken, though the caller has gone and was not told.
+		return nil, errors.Join(err, s.leaveListing(ctx, run))
 	}
 	return run, nil
+}
+
+// beginListing takes the lease and writes what begins.
+func (s *Store) beginListing(ctx context.Context, run *ListingRun, g models.PaymentGateway, source string) error {
+	n, err := s.exec(ctx, nil, `INSERT INTO leases AS l (name, owner, lease_until) VALUES (?, ?, now() + ? * interval '1 microsecond')
+		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until WHERE l.lease_until < now()`,
+		listingLease+run.Slug, run.owner, s.listingLease().Microseconds())
+	if err != nil {
+		return fmt.Errorf("take the lease of the listing of %s: %w", run.Slug, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("%s: %w", run.Slug, ErrListing)
+	}
+	if _, err := s.exec(ctx, nil, `INSERT INTO reconciliations (id, source) VALUES (?, ?)`, run.ID, source); err != nil {
+		return fmt.Errorf("begin the listing of %s: %w", run.Slug, err)
+	}
+	_, err = s.exec(ctx, nil, `INSERT INTO listings (payment_gateway_id, listed_through) VALUES (?, ?) ON CONFLICT DO NOTHING`,
+		g.ID, later(run.now.Add(-run.span.Settle-run.span.First), g.CreatedAt.Add(-run.span.Overlap)).Truncate(time.Second))
+	if err != nil {
+		return fmt.Errorf("begin the listing of %s: %w", run.Slug, err)
+	}
+	return nil
 }
 
 // later is the later of two moments: what was booked before we knew an account
@@ -191,7 +203,15 @@ func (s *Store) EndListing(ctx context.Context, run *ListingRun) error {
 	if _, err := s.exec(ctx, nil, `UPDATE reconciliations SET finished_at = now(), counts = ? WHERE id = ?`, string(counts), run.ID); err != nil {
 		return fmt.Errorf("end the listing of %s: %w", run.Slug, err)
 	}
-	if _, err = s.exec(ctx, nil, `DELETE FROM leases WHERE name = ? AND owner = ?`, listingLease+run.Slug, run.owner); err != nil {
+	return s.leaveListing(ctx, run)
+}
+
+// leaveListing gives the lease of a run back, if it has it, even when the caller's
+// context has ended.
+func (s *Store) leaveListing(ctx context.Context, run *ListingRun) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.tempo.RecordTimeout())
+	defer cancel()
+	if _, err := s.exec(ctx, nil, `DELETE FROM leases WHERE name = ? AND owner = ?`, listingLease+run.Slug, run.owner); err != nil {
 		return fmt.Errorf("give the lease of the listing of %s back: %w", run.Slug, err)
 	}
 	return nil

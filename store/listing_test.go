@@ -13,6 +13,7 @@ import (
 // TestPlansOfListings: what a page of a gateway's list, and the question what it
 // does not have, cost follows the page and not the ledger: indexes alone.
 func TestPlansOfListings(t *testing.T) {
+	t.Parallel()
 	b := benchAt(t, onApproval, devstacktest.NewDatabase(t, agedLedger))
 	_, op := b.paid(t)
 	conn, err := b.db.Conn(t.Context())
@@ -34,6 +35,7 @@ func quoted(s string) string { return "'" + s + "'" }
 // TestNoteSeen: one line explains an operation; a second one is told, whether it
 // comes with the first, later, or by somebody else.
 func TestNoteSeen(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, first := b.paid(t)
 	_, second := b.paid(t)

@@ -81,6 +81,7 @@ func TestLookFirst(t *testing.T) {
 // TestLookFirstKnowsWhatIsNew: what was restored is looked up whenever its time
 // comes; what is made after the mode has ended is not.
 func TestLookFirstKnowsWhatIsNew(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, old := b.approved(t)
 	b.lookFirst(t, 0)
@@ -133,6 +134,7 @@ func TestLookFirstWhateverStandsAgainst(t *testing.T) {
 
 // TestLookFirstOfRefundsAndVoids: the same for what gives back.
 func TestLookFirstOfRefundsAndVoids(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, paid := b.paid(t)
 	o := b.order(t, 1500)
@@ -157,6 +159,7 @@ func TestLookFirstOfRefundsAndVoids(t *testing.T) {
 
 // TestLookFirstInABatch: many at once, among them one that was sent before.
 func TestLookFirstInABatch(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, sent := b.unknownCapture(t)
 	b.lookFirst(t, time.Hour)
@@ -227,6 +230,7 @@ func (b bench) adopt(t *testing.T, op models.Operation) models.Operation {
 // TestAdoptedIsNeverSent: it is looked up, recorded with proof, and without
 // proof it ends, flagged. It is never claimed to be sent.
 func TestAdoptedIsNeverSent(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	make := func() []models.Operation {
 		_, paid := b.paid(t)
@@ -260,6 +264,7 @@ func TestAdoptedIsNeverSent(t *testing.T) {
 
 // TestOpenOutcomes: what a caller must ask about, and what not.
 func TestOpenOutcomes(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	open := func(o models.Order) int {
 		t.Helper()
@@ -297,6 +302,7 @@ func TestOpenOutcomes(t *testing.T) {
 // TestOpenWorkIsRenamed: after a restore no name is taken that Redis may
 // remember, whatever the generation.
 func TestOpenWorkIsRenamed(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.approved(t)
 	b.exec(t, `UPDATE work SET generation = 7, published_at = now()`)
@@ -313,6 +319,7 @@ func TestOpenWorkIsRenamed(t *testing.T) {
 
 // TestNoticeRestore: another timeline, or another cluster, begins the mode, once.
 func TestNoticeRestore(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	notice := func(s *store.Store) *store.Restoration {
 		t.Helper()

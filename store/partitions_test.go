@@ -68,6 +68,7 @@ func months(table string, from, to int) []string {
 var history = []string{"events", "attempts", "attempt_results"}
 
 func TestPartitionsOfThisMonthAndThreeMore(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for _, table := range history {
 		if diff := cmp.Diff(append(months(table, 0, 3), table+"_default"), b.partitions(t, table)); diff != "" {
@@ -94,6 +95,7 @@ func TestPartitionsOfThisMonthAndThreeMore(t *testing.T) {
 
 // The bounds are the ids' own: nothing of a month is outside its partition.
 func TestBoundsOfAMonth(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	bounds := column[string](t, b, `SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_class AS c WHERE c.relname = ANY ($1) ORDER BY c.relname`, months("events", 0, 3))
 	next := ""
@@ -139,6 +141,7 @@ func (b bench) gone(t *testing.T, names ...string) {
 
 // Four processes find partitions missing at once, while the ledger is at work.
 func TestPartitionsAtOnce(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for _, table := range history {
 		b.gone(t, months(table, 1, 3)...)
@@ -167,6 +170,7 @@ func TestPartitionsAtOnce(t *testing.T) {
 
 // The sweep makes what is missing, and does not fail as long as next month is there.
 func TestSweepMakesPartitions(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	sweep := store.Sweep{Owner: "sweeper", Source: "test", Now: time.Now()}
 	b.gone(t, months("attempts", 2, 3)...)
@@ -197,6 +201,7 @@ func TestSweepMakesPartitions(t *testing.T) {
 // What was written before there were partitions, or while none could be made,
 // comes to its month. Nothing is deleted for it: the old default is put aside.
 func TestRowsInTheDefaultPartition(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		migrate bool
@@ -258,6 +263,7 @@ func TestRowsInTheDefaultPartition(t *testing.T) {
 
 // Insert-only holds on every partition, however it came to be.
 func TestNewPartitionsAreAppendOnly(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	must(t, fill(t.Context(), b.Store, b.url, 24, 2))
 	for _, table := range history {
@@ -275,6 +281,7 @@ func TestNewPartitionsAreAppendOnly(t *testing.T) {
 
 // Somebody reads the history for long, a dump: nobody waits for partitions longer than a moment.
 func TestPartitionsDoNotWait(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	b.gone(t, slices.Concat(months("events", 1, 3))...)
 	tx, err := b.db.BeginTx(t.Context(), nil)

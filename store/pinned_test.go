@@ -11,6 +11,7 @@ import (
 // TestPlansOfBatches: whatever the tables held when a plan was made, a batch
 // reads by index, and nothing in it costs the square of its size.
 func TestPlansOfBatches(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	statements := b.BatchStatements()
 	check := func(ledger string) {
@@ -39,6 +40,7 @@ func TestPlansOfBatches(t *testing.T) {
 // that was made while the ledger was known to be empty. The other way round it
 // would read an index of all operations from end to end once there are some.
 func TestPlanOfSweep(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	b.exec(t, `ANALYZE`)
 	plan := b.plan(t, b.BatchStatements()["publish overdue work again"])

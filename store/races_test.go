@@ -292,6 +292,7 @@ func TestEditAndHoldAgainstApproval(t *testing.T) {
 
 // The same hold is registered by many: one row, whoever was first.
 func TestOneHoldManyRegistrations(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o, other := b.order(t, 1500), b.order(t, 1500)
 	register := func(orderID string) func() error {
@@ -312,6 +313,7 @@ func TestOneHoldManyRegistrations(t *testing.T) {
 
 // A reference names one order, however many ask at once.
 func TestOneReferenceManyOrders(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	create := func(total int64) func() error {
 		return func() error {

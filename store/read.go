@@ -180,7 +180,7 @@ func (s *Store) Gauges(ctx context.Context) (gauges []Gauge, inbox int64, err er
 		LEFT JOIN (SELECT w.kind, count(*) AS open, count(*) FILTER (WHERE w.published_at IS NULL) AS unpublished,
 				extract(epoch FROM now() - min(o.created_at) FILTER (WHERE o.needs_attention IS NULL AND (w.due_at <= now() OR o.version > 1)))::float8 AS oldest
 			FROM work AS w JOIN operations AS o ON o.kind = w.kind AND o.id = w.operation_id GROUP BY w.kind) AS w ON w.kind = k.kind
-		LEFT JOIN (SELECT kind, count(*) AS flagged FROM operations WHERE needs_attention IS NOT NULL GROUP BY kind) AS f ON f.kind = k.kind`)
+		LEFT JOIN (SELECT kind, count(*) AS flagged FROM operations WHERE needs_attention <> '`+models.FlagWord+`' GROUP BY kind) AS f ON f.kind = k.kind`)
 	if err != nil {
 		return nil, 0, fmt.Errorf("measure open work: %w", err)
 	}

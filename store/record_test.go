@@ -40,6 +40,7 @@ func (b bench) failed(t *testing.T) (models.Order, models.Operation) {
 
 // What an order says after each outcome of its one capture.
 func TestOutcomesOnTheLedger(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for name, c := range map[string]struct {
 		ev     func(*models.Evidence)
@@ -283,6 +284,7 @@ func TestRetryByHand(t *testing.T) {
 
 // What turned out to have worked is not tried anew, whoever looked before.
 func TestRetryAfterALateSuccess(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.paid(t)
 	refund, err := b.refund(op.ID, 400)

@@ -22,6 +22,7 @@ func (b bench) beginRenewal(t *testing.T, id string) store.Renewal {
 // A renewal gives the hold another id and another end, and its captures the names
 // that they would have had.
 func TestRenewal(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o := b.order(t, 1500)
 	hold, _ := b.holdUntil(t, o.ID, 1500, 12*time.Hour)
@@ -76,6 +77,7 @@ func TestRenewal(t *testing.T) {
 // A renewal without an answer is asked for again under the same name, and what
 // the policy wants is found by the warnings alone.
 func TestRenewalWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, Reauthorize: true})
 	due := func() []store.DueRenewal {
 		t.Helper()
@@ -136,6 +138,7 @@ func TestRenewalWithoutAnAnswer(t *testing.T) {
 
 // A renewal that is refused leaves the hold as it is, and is not tried again by itself.
 func TestRenewalThatIsRefused(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerApproval, Reauthorize: true})
 	o := b.order(t, 1500)
 	hold, _ := b.holdUntil(t, o.ID, 1500, 12*time.Hour)
@@ -173,6 +176,7 @@ func TestRenewalThatIsRefused(t *testing.T) {
 // A run that hung until its lease was over, and then finds that nothing had left,
 // does not end the renewal that another has taken up meanwhile.
 func TestRenewalTakenOver(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o := b.order(t, 1500)
 	hold, _ := b.holdUntil(t, o.ID, 1500, 12*time.Hour)

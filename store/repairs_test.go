@@ -11,6 +11,7 @@ import (
 
 // A delayed capture keeps its time whatever a look in between comes to.
 func TestAnInconclusiveLookDoesNotHasten(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerDelay, CaptureDelaySeconds: 3 * 24 * 3600})
 	_, op := b.approved(t)
 	b.observe(t, op, evidence(op, models.FromWebhook, models.OutcomeAccepted))
@@ -28,6 +29,7 @@ func TestAnInconclusiveLookDoesNotHasten(t *testing.T) {
 
 // A cancel that commits while a claim waits to send stops the send.
 func TestCancelBeforeTheSecondClaim(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o, op := b.approved(t)
 	b.record(t, b.claim(t, op), models.Evidence{Source: models.FromAnswer}) // lost
@@ -67,6 +69,7 @@ func TestCancelBeforeTheSecondClaim(t *testing.T) {
 // What a cancelled order's capture comes back from is looked at at once, flagged
 // or not, however late its next try was.
 func TestClosingOrderDoesNotWait(t *testing.T) {
+	t.Parallel()
 	for _, outcome := range []models.Outcome{models.OutcomeDeclined, models.OutcomeNotSent} {
 		b := newBench(t, onApproval)
 		o, op := b.approved(t)
@@ -84,6 +87,7 @@ func TestClosingOrderDoesNotWait(t *testing.T) {
 
 // A capture that fits a lower total as it is was made for the lower total.
 func TestLowerTotalThatFitsIsNoMismatch(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
 	o := b.order(t, 1500)
 	b.hold(t, o.ID, 1000)
@@ -102,6 +106,7 @@ func TestLowerTotalThatFitsIsNoMismatch(t *testing.T) {
 
 // An approval that met a hold in use captures it when it is free again.
 func TestApprovalBesideAnotherOperation(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o := b.order(t, 1500)
 	hold := b.hold(t, o.ID, 1500)
@@ -125,6 +130,7 @@ func TestApprovalBesideAnotherOperation(t *testing.T) {
 // A refund that failed after it had succeeded gives its balance back to the
 // capture, so that it can be refunded again.
 func TestRefundTakenBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o, op := b.paid(t)
 	refund, err := b.refund(op.ID, 400)
@@ -147,6 +153,7 @@ func TestRefundTakenBack(t *testing.T) {
 
 // Two operators retry one failed refund: one successor.
 func TestRetryOfAFailedRefundOnce(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.paid(t)
 	refund, err := b.refund(op.ID, 400)
@@ -169,6 +176,7 @@ func TestRetryOfAFailedRefundOnce(t *testing.T) {
 // Where the policy says so, a capture whose time comes after its hold's end is
 // taken before it.
 func TestLastChanceOfADelayedCapture(t *testing.T) {
+	t.Parallel()
 	day := int64(24 * 3600)
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerDelay, CaptureDelaySeconds: 10 * day, LastChanceSeconds: &day})
 	o := b.order(t, 1500)

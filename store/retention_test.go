@@ -359,6 +359,7 @@ func TestTamperingAfterRetention(t *testing.T) {
 
 // A dump reads the history for long: nothing is detached, and nobody waits.
 func TestRetainBesideADump(t *testing.T) {
+	t.Parallel()
 	b := aged(t)
 	b.Store = openAt(t, b.url, models.Tempo{Scale: 20})
 	tx, err := b.db.BeginTx(t.Context(), nil)

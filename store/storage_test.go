@@ -20,6 +20,7 @@ import (
 // sequential scans off, what is still not used can be dropped. Unique indexes
 // are guards, used or not.
 func TestEveryIndexIsUsed(t *testing.T) {
+	t.Parallel()
 	url := devstacktest.NewDatabase(t, agedLedger)
 	b := benchAt(t, onApproval, url)
 	must(t, b.Store.Close())
@@ -135,6 +136,7 @@ func (b bench) told(t *testing.T) {
 
 // Room on the page keeps the updates of a capture's life out of the indexes.
 func TestUpdatesStayOnTheirPages(t *testing.T) {
+	t.Parallel()
 	const captures, batch = 600, 100
 	b := newBench(t, onApproval)
 	ctx := t.Context()
@@ -199,6 +201,7 @@ var wholeTable = regexp.MustCompile(`Seq Scan on (\S+)`)
 // The hot look-ups read by an index, whatever the size of the ledger: of the
 // history only the partition that an id belongs to.
 func TestPlansOfHotLookUps(t *testing.T) {
+	t.Parallel()
 	b := benchAt(t, onApproval, devstacktest.NewDatabase(t, agedLedger))
 	_, op := b.paid(t)
 	conn, err := b.db.Conn(t.Context())

@@ -15,6 +15,7 @@ import (
 )
 
 func TestVerifierOnAGoodLedger(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	b.paid(t)
 	b.approved(t)
@@ -107,6 +108,8 @@ func (s *story) actions() map[string]func(*rapid.T) {
 		"release":   s.release,
 		"observe":   s.observe,
 		"hint":      s.hint,
+		"say":       s.say,
+		"elsewhere": s.elsewhere,
 		"take back": s.takeBack,
 		"edit":      func(t *rapid.T) { tolerate(t, s.changeTotal(s.order, cents.Draw(t, "total"))) },
 		"cancel":    s.cancel,
@@ -291,7 +294,11 @@ func (s *story) observe(t *rapid.T) {
 	if !ok {
 		return
 	}
-	_, err := s.Observe(context.Background(), store.Observation{Kind: op.Kind, ID: op.ID, Evidence: said(t, op), Actor: "webhook:stripe"})
+	ev := said(t, op)
+	if ev.Source == models.FromAnswer && op.SentVersion == nil {
+		ev.Source = models.FromWebhook // nobody answers what was not sent
+	}
+	_, err := s.Observe(context.Background(), store.Observation{Kind: op.Kind, ID: op.ID, Evidence: ev, Actor: "webhook:stripe"})
 	tolerate(t, err)
 }
 
@@ -299,6 +306,37 @@ func (s *story) hint(t *rapid.T) {
 	if op, ok := s.drawOperation(t); ok && op.State.Live() {
 		tolerate(t, s.Hint(context.Background(), nil, op, "person", "look"))
 	}
+}
+
+// say: a person says what became of an operation.
+func (s *story) say(t *rapid.T) {
+	op, ok := s.drawOperation(t)
+	if !ok {
+		return
+	}
+	w := word(op, rapid.Bool().Draw(t, "happened"))
+	if w.Unsent = rapid.Bool().Draw(t, "its gateway can be asked"); w.Unsent {
+		w.Mechanism = models.MechanismManual
+	}
+	_, err := s.Assert(context.Background(), nil, models.Test, w)
+	tolerate(t, err)
+}
+
+// elsewhere: a person captured, refunded or cancelled without the gateway.
+func (s *story) elsewhere(t *rapid.T) {
+	w := store.Word{Mechanism: models.MechanismManual, By: says, Reason: "cash"}
+	err := s.in(func(ctx context.Context, tx store.Tx) (err error) {
+		switch rapid.IntRange(0, 2).Draw(t, "what") {
+		case 0:
+			_, err = s.CapturedElsewhere(ctx, tx, models.Test, s.draw(t, "authorizations"), some(t), w, models.Labels{})
+		case 1:
+			_, err = s.RefundedElsewhere(ctx, tx, models.Test, s.draw(t, "captures"), some(t), w)
+		default:
+			_, err = s.CancelledElsewhere(ctx, tx, models.Test, s.draw(t, "captures"), w)
+		}
+		return err
+	})
+	orUnknown(t, err)
 }
 
 // takeBack: the gateway reverses what succeeded.
@@ -334,5 +372,8 @@ func said(t *rapid.T, op models.Operation) models.Evidence {
 		ev.GatewayTransactionID = "tx_other_" + op.ID
 	}
 	ev.Foreign = !mostly("ours")
+	if ev.Source == models.FromOperator {
+		ev.By = says
+	}
 	return ev
 }

@@ -26,6 +26,7 @@ func (b bench) publish(t tester) []store.Publication {
 
 // The sweep publishes again exactly what no living task can be working on.
 func TestSweepRepublishesOnlyWhatIsOverdue(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for _, c := range []struct {
 		name  string
@@ -113,6 +114,7 @@ func TestSweepRepublishesOnlyWhatIsOverdue(t *testing.T) {
 
 // A sweep writes its run, a verdict for each thing it did, and gives its lease back.
 func TestSweepLeavesEvidence(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.approved(t)
 	b.publish(t)
@@ -153,6 +155,7 @@ func (b bench) dump(t *testing.T) map[string]string {
 
 // A dry run says what a sweep would do, and touches nothing.
 func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerAuthorization})
 	cancelled, late := b.order(t, 1500), b.order(t, 1500)
 	for _, o := range []models.Order{cancelled, late} {
@@ -186,6 +189,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 
 // One sweep runs at a time, even of the same worker; a dead one's lease runs out.
 func TestOneSweepAtATime(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	sweep := store.Sweep{Owner: "sweeper", Source: "test", Now: time.Now()}
 	for _, owner := range []string{"sweeper", "another"} {
@@ -208,6 +212,7 @@ func TestOneSweepAtATime(t *testing.T) {
 
 // Eight sweeps at once over a backlog: each late row is published again once.
 func TestSweepsAtOnce(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for range 40 {
 		b.approved(t)
@@ -234,6 +239,7 @@ func TestSweepsAtOnce(t *testing.T) {
 
 // A backlog larger than a batch is worked to its end.
 func TestSweepOfALargeBacklog(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for range 3 {
 		b.approved(t)
@@ -261,6 +267,7 @@ func (b bench) rolledInto(t *testing.T, n int) {
 
 // An order whose review fails does not keep the others from theirs.
 func TestOneBadReviewStopsNoOther(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	var orders []models.Order
 	for range 3 {

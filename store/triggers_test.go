@@ -23,6 +23,7 @@ func (b bench) fulfill(orderID string) (made []models.Operation, err error) {
 
 // An order's life from hold to fulfillment under every trigger: what is made when.
 func TestTriggersOnTheLedger(t *testing.T) {
+	t.Parallel()
 	limit := func(cents int64) *int64 { return &cents }
 	url := migrated(t)
 	for _, c := range []struct {
@@ -70,6 +71,7 @@ func TestTriggersOnTheLedger(t *testing.T) {
 
 // Delayed captures are made at approval and are due at their time.
 func TestDelayedCapturesAreDueLater(t *testing.T) {
+	t.Parallel()
 	url := migrated(t)
 	for name, policy := range map[string]models.Policy{
 		"delay": {AutoCapture: true, CaptureTrigger: models.TriggerDelay, CaptureDelaySeconds: 3600},

@@ -29,6 +29,7 @@ func (b bench) workOf(t *testing.T, id string) (w workRow, open bool) {
 // TestUnbundle: what is open goes on as a task of its own, once, however often
 // it is asked for; what has ended, or went on alone before, is left as it is.
 func TestUnbundle(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, pending := b.approved(t)
 	_, under := b.approved(t)
@@ -67,6 +68,7 @@ func TestUnbundle(t *testing.T) {
 // TestUnbundleInOppositeOrders: two deliveries of overlapping batches do not
 // wait for each other in a circle.
 func TestUnbundleInOppositeOrders(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	var ids []string
 	for range 9 {

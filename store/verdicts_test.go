@@ -25,6 +25,7 @@ func (b bench) planted(t *testing.T, v models.Verdict, operation, order, finding
 // What calls for a person is said in one place: the view, the attribute of a
 // single verdict and the domain agree on every verdict there is.
 func TestOpenVerdicts(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	ctx := t.Context()
 	want := map[string]bool{}
@@ -97,6 +98,7 @@ func flagsOnly(t *testing.T, b bench) int {
 
 // A list of very many is not counted to its end, and a verdict is resolved once.
 func TestVerdictsAreCountedToALimit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	b.exec(t, `INSERT INTO verdicts (id, mode, verdict, rule, action, outcome, actor)
 		SELECT gen_random_uuid(), 'test', CASE WHEN n % 2 = 0 THEN 'wait' ELSE 'in_sync' END, '', '', '', '' FROM generate_series(1, 10100) AS n`)
@@ -122,6 +124,7 @@ func TestVerdictsAreCountedToALimit(t *testing.T) {
 
 // Every verdict names mode, gateway, amount and currency, whoever writes it.
 func TestVerdictsNameWhatTheyAreAbout(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, lost := b.unknownCapture(t)
 	b.sendAfterLook(t, b.claim(t, lost))

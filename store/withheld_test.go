@@ -34,6 +34,7 @@ func (b bench) reviewAgain(t *testing.T, orderID string) store.SweepReport {
 // A cancelled order gives nothing of a capture back by itself that was charged
 // back in part, flagged still or not; a person is called once.
 func TestCancelIsWithheld(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	for name, prepare := range map[string]func(op models.Operation){
 		"flagged":      func(models.Operation) {},
@@ -70,6 +71,7 @@ func TestCancelIsWithheld(t *testing.T) {
 
 // The same of a difference that the policy would give back, told for each total.
 func TestDifferenceIsWithheld(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, giveBack)
 	o, op := b.paid(t)
 	b.chargedBackInPart(t, op)
@@ -110,6 +112,7 @@ func TestTakenBackByHand(t *testing.T) {
 // A refund that waits to be sent when the gateway takes its capture back is not
 // sent: the payer has the money.
 func TestRefundOfWhatWasTakenBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	reverse := func(op models.Operation) { b.observe(t, op, evidence(op, models.FromLookUp, models.OutcomeTakenBack)) }
 	wanted := func() (models.Order, models.Operation, models.Operation) {

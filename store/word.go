@@ -49,6 +49,9 @@ func (s *Store) Assert(ctx context.Context, tx Tx, mode models.Mode, w Word) (d 
 }
 
 func (s *Store) assert(ctx context.Context, tx Tx, mode models.Mode, w Word) (models.Decision, error) {
+	if w.By == "" || w.Reason == "" {
+		return models.Decision{}, fmt.Errorf("assert %s %s: a word has who says it and why; By %q, Reason %q", w.Kind, w.ID, w.By, w.Reason)
+	}
 	op, hold, err := s.lockOperation(ctx, tx, mode, w.Kind, w.ID)
 	if err != nil {
 		return models.Decision{}, err

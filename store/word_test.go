@@ -35,6 +35,7 @@ func (b bench) accepted(t *testing.T, op models.Operation) models.Operation {
 // TestWhoseWordCounts is the table of states: what a person may say of an
 // operation whose gateway cannot be asked, and of one whose gateway can.
 func TestWhoseWordCounts(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	pending := func() models.Operation { _, op := b.approved(t); return op }
 	answered := func(o models.Outcome) func() models.Operation {
@@ -134,6 +135,7 @@ func TestWhoseWordCounts(t *testing.T) {
 
 // Nothing is sent for what was told, and its caps are as for any capture.
 func TestNothingIsSentForAWord(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o, op := b.approved(t)
 	_, err := b.Assert(t.Context(), nil, models.Test, elsewhere(op))
@@ -161,9 +163,43 @@ func TestNothingIsSentForAWord(t *testing.T) {
 	b.audited(t)
 }
 
+// After a restore nobody knows what was sent: a look comes first, and what it
+// finds nothing of may be said. An unsigned word is none.
+func TestAWordAfterARestore(t *testing.T) {
+	b := newBench(t, onApproval)
+	_, op := b.approved(t)
+	_, err := b.LookFirst(t.Context(), "stripe", time.Now().Add(time.Hour), "test")
+	must(t, err)
+	_, err = b.Assert(t.Context(), nil, models.Test, elsewhere(op))
+	refused(t, err, "may_have_been_sent")
+	c := b.claim(t, op)
+	if !c.Look {
+		t.Fatal("it was not looked up")
+	}
+	none := models.Evidence{Source: models.FromLookUp, Outcome: models.OutcomeNone}
+	must(t, b.Record(t.Context(), store.Outcome{Claim: c, Evidence: none, Decision: models.Decision{Event: models.NotSent, Verdict: models.Retry, Rule: "nothing there"}, Worker: "worker"}))
+	for _, w := range []store.Word{{Kind: op.Kind, ID: op.ID, Happened: true, By: says}, {Kind: op.Kind, ID: op.ID, Happened: true, Reason: "x"}} {
+		if _, err := b.Assert(t.Context(), nil, models.Test, w); err == nil {
+			t.Errorf("%+v was believed", w)
+		}
+	}
+	_, err = b.Assert(t.Context(), nil, models.Live, elsewhere(op))
+	if !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("in the other mode: %v", err)
+	}
+	_, err = b.Assert(t.Context(), nil, models.Test, elsewhere(op))
+	must(t, err)
+	if got := b.reread(t, op); got.State != models.Succeeded || !got.Manual() {
+		t.Errorf("%s, %q", got.State, got.Mechanism)
+	}
+	b.verify(t)
+	b.audited(t)
+}
+
 // A hold with balance and nothing under way is captured elsewhere, in part or in
 // whole; a capture that waits is the one that is meant.
 func TestCapturedElsewhere(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: false, CaptureTrigger: models.TriggerManual})
 	say := func(hold string, amount int64) (op models.Operation, err error) {
 		err = b.in(func(ctx context.Context, tx store.Tx) (err error) {
@@ -211,6 +247,7 @@ func TestCapturedElsewhere(t *testing.T) {
 // TestRefundsOfAManualCapture: none goes to the gateway by itself or by hand; one
 // that a person made is recorded, in part or in whole.
 func TestRefundsOfAManualCapture(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o, op := b.approved(t)
 	_, err := b.Assert(t.Context(), nil, models.Test, elsewhere(op))
@@ -269,6 +306,7 @@ func (b bench) cancelled(id string, elsewhere bool) (refund models.Operation, er
 
 // A difference of an approved order that a person captured is theirs to give back.
 func TestDifferenceOfAManualCapture(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, giveBack)
 	o, op := b.approved(t)
 	_, err := b.Assert(t.Context(), nil, models.Test, elsewhere(op))
@@ -287,6 +325,7 @@ func TestDifferenceOfAManualCapture(t *testing.T) {
 // TestWordsBesideClaimsAndWebhooks: however they meet, each operation has one end,
 // and whatever a claim learns after a word is judged against it.
 func TestWordsBesideClaimsAndWebhooks(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	rounds := 6
 	if *prove {

@@ -20,6 +20,7 @@ func ids(ps []store.Publication) []string {
 
 // The nearest deadline goes first, then the oldest.
 func TestRelayOrder(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	make := func(in time.Duration) string {
 		o := b.order(t, 1500)
@@ -50,6 +51,7 @@ func TestRelayOrder(t *testing.T) {
 
 // A capture that is due later is published with its delay.
 func TestRelayDelay(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, models.Policy{AutoCapture: true, CaptureTrigger: models.TriggerDelay, CaptureDelaySeconds: 3600})
 	b.approved(t)
 	ps, err := b.Unpublished(t.Context(), 10)
@@ -61,6 +63,7 @@ func TestRelayDelay(t *testing.T) {
 
 // What became more urgent between the list and the mark stays to be published.
 func TestGenerationRaisedWhilePublishing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.approved(t)
 	b.approved(t)
@@ -79,6 +82,7 @@ func TestGenerationRaisedWhilePublishing(t *testing.T) {
 
 // What did not leave waits in its own task; no second one is published.
 func TestUnsentKeepsItsTask(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	o, _ := b.paid(t)
 	must(t, b.cancelOrder(o.ID))
@@ -96,6 +100,7 @@ func TestUnsentKeepsItsTask(t *testing.T) {
 
 // After an outage an account's open rows are due now; nobody else's are.
 func TestWakeGateway(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, unsent := b.approved(t)
 	b.record(t, b.claim(t, unsent), evidence(unsent, models.FromAnswer, models.OutcomeNotSent))
@@ -125,6 +130,7 @@ func TestWakeGateway(t *testing.T) {
 
 // A pause holds everything and fails nothing; the end of it makes rows due.
 func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, onApproval)
 	_, op := b.unknownCapture(t)
 	b.publish(t)

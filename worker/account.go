@@ -29,6 +29,7 @@ type account struct {
 	gateway gateway.Gateway
 	caps    gateway.Capabilities
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	circuit *circuit // instead of the breaker, where the gateway cannot be tried without effect
 	limiter *rate.Limiter
 	slots   chan struct{} // a token for each call under way
 	room    *room
@@ -45,13 +46,17 @@ func newAccount(slug string, g gateway.Gateway, c RunnerConfig) *account {
 	if c.RatePerSecond > 0 {
 		limit = rate.Limit(c.RatePerSecond)
 	}
-	return &account{
+	a := &account{
 		slug: slug, gateway: g, caps: g.Capabilities(), limiter: rate.NewLimiter(limit, max(1, int(c.RatePerSecond))), store: c.Store, tempo: tempo, log: c.Log,
 		slots: make(chan struct{}, c.CallsAtOnce), room: newRoom(c.CallsAtOnce, c.RatePerSecond, tempo),
 		breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 			Name: slug, Timeout: tempo.Of(time.Minute), ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		}),
 	}
+	if after := a.caps.CircuitAfter; after > 0 {
+		a.circuit = &circuit{slug: slug, after: after, store: c.Store, tempo: tempo, log: c.Log}
+	}
+	return a
 }
 
 // errUnanswered counts against the breaker: the gateway did not answer.
@@ -60,6 +65,9 @@ var errUnanswered = errors.New("unanswered")
 // broken says why no call may be made at all. A breaker that is half open tries
 // the gateway first.
 func (a *account) broken(ctx context.Context) (why string) {
+	if a.circuit != nil {
+		return a.circuit.enter(ctx)
+	}
 	switch a.breaker.State() {
 	case gobreaker.StateOpen:
 		return "the gateway does not answer: its circuit breaker is open"
@@ -180,6 +188,9 @@ func (a *account) call(ctx context.Context, r gateway.Request) models.Evidence {
 		return a.gateway.Capture(ctx, r)
 	})
 	ev.Source = models.FromAnswer
+	if a.circuit != nil {
+		a.circuit.saw(ctx, ev)
+	}
 	if ev.Class == models.ClassThrottled {
 		a.slowDown(ev.RetryAfter)
 	}
@@ -220,6 +231,11 @@ func (a *account) ask(ctx context.Context, r gateway.Request, until time.Time, w
 // guarded runs a call under the breaker. What the breaker does not let through
 // has not left.
 func (a *account) guarded(fn func() models.Evidence) models.Evidence {
+	if a.circuit != nil {
+		began := time.Now()
+		defer func() { a.room.observe(time.Since(began)) }()
+		return fn()
+	}
 	done, err := a.breaker.Allow()
 	if err != nil {
 		return models.Evidence{Outcome: models.OutcomeNotSent, Message: "the gateway does not answer: its circuit breaker is open"}

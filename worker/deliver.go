@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/capstan-pay/capstan/gateway"
+	"github.com/capstan-pay/capstan/gateway/netguard"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
 )
@@ -25,6 +27,7 @@ type Deliverer struct {
 	// secrets by endpoint name.
 	secrets map[string]gateway.Secret
 	client  *http.Client
+	guard   netguard.Guard
 	tempo   models.Tempo
 	now     func() time.Time
 }
@@ -38,12 +41,32 @@ var deliverySchedule = []time.Duration{
 	5 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
 }
 
-// NewDeliverer returns a Deliverer for endpoints with the given secrets.
+// NewDeliverer returns a Deliverer for endpoints with the given secrets. It
+// delivers by https to public addresses; see [Deliverer.Anywhere].
 func NewDeliverer(s *store.Store, secrets map[string]gateway.Secret, now func() time.Time) *Deliverer {
-	return &Deliverer{store: s, secrets: secrets, tempo: s.Tempo(), now: now, client: &http.Client{
-		Transport:     &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10},
+	d := &Deliverer{store: s, secrets: secrets, tempo: s.Tempo(), now: now}
+	d.client = d.newClient()
+	return d
+}
+
+// Anywhere lets webhooks go to private addresses, too, to any port and by http:
+// for receivers in a network of one's own. Call it before the first delivery.
+func (d *Deliverer) Anywhere() *Deliverer {
+	d.guard.AllowPrivate = true
+	d.client = d.newClient()
+	return d
+}
+
+// newClient follows no redirect, uses no proxy, and checks the address that it
+// connects to.
+func (d *Deliverer) newClient() *http.Client {
+	dialer := &net.Dialer{Timeout: deliverTimeout, Control: d.guard.Control}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
 }
 
 // Deliver sends one webhook once. Sending it twice is harmless, so nothing is
@@ -86,6 +109,9 @@ func (d *Deliverer) post(ctx context.Context, delivery store.Delivery) (status i
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.tempo.Of(deliverTimeout))
 	defer cancel()
+	if _, err := d.guard.URL(delivery.URL); err != nil {
+		return 0, fmt.Errorf("deliver to %s: %w", delivery.Endpoint, err)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, delivery.URL, bytes.NewReader(body))
 	if err != nil {
 		return 0, fmt.Errorf("deliver to %s: %w", delivery.Endpoint, err)
@@ -105,6 +131,9 @@ func (d *Deliverer) post(ctx context.Context, delivery store.Delivery) (status i
 	req.Header.Set("Webhook-Timestamp", fmt.Sprint(now.Unix()))
 	req.Header.Set("Webhook-Signature", signature)
 	res, err := d.client.Do(req)
+	if errors.Is(err, netguard.ErrRefused) {
+		return 0, fmt.Errorf("deliver to %s: %w", delivery.Endpoint, netguard.ErrRefused)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("deliver to %s: no answer", delivery.Endpoint)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/uptrace/bun/schema"
 	"go.uber.org/goleak"
 
 	"github.com/capstan-pay/capstan/devstack/devstacktest"
@@ -18,6 +19,7 @@ func TestMain(m *testing.M) {
 	if config, ok := os.LookupEnv(childVariable); ok {
 		os.Exit(child(config))
 	}
+	schema.SetTableNameInflector(asItIs)
 	flag.Parse()
 	widen()
 	code := devstacktest.Main(m)
@@ -27,6 +29,10 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// asItIs spares every store that a test opens bun's search for the plurals of its
+// models' names, which no statement uses: a tenth of the time of a short test.
+func asItIs(name string) string { return name }
 
 // widen runs more tests at once than there are processors: nearly all of their
 // time passes waiting for a lease, a schedule or a server.

@@ -69,11 +69,17 @@ func (r *Runner) Gauges() []prometheus.Collector {
 	gauge := func(name, help string, value func() int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 	}
-	return []prometheus.Collector{
+	var circuits []prometheus.Collector
+	for _, a := range r.accounts {
+		if a.circuit != nil {
+			circuits = append(circuits, a.circuit.gauge())
+		}
+	}
+	return append(circuits,
 		gauge("capstan_claims_waiting", "Captures that wait to be claimed together.", func() int { n, _ := r.committer.Waiting(); return n }),
 		gauge("capstan_outcomes_waiting", "Outcomes that wait to be recorded together.", func() int { _, n := r.committer.Waiting(); return n }),
 		gauge("capstan_captures_in_flight", "Captures that batches have claimed and not finished.", r.intake.inFlight),
-	}
+	)
 }
 
 // Collector measures open work and queues whenever Prometheus asks. Its cost

@@ -127,7 +127,7 @@ func (s *Server) newAsynq(concurrency int) *asynq.Server {
 		IsFailure:                isFailure,
 		ShutdownTimeout:          tempo.ShutdownTimeout(),
 		TaskCheckInterval:        lookAgainAfter,
-		DelayedTaskCheckInterval: max(100*time.Millisecond, tempo.Of(time.Second)),
+		DelayedTaskCheckInterval: max(200*time.Millisecond, tempo.Of(time.Second)),
 		Logger:                   asynqLog{s.c.Log},
 		LogLevel:                 asynq.WarnLevel,
 		ErrorHandler:             asynq.ErrorHandlerFunc(s.taskFailed),

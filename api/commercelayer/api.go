@@ -20,6 +20,8 @@ type Account struct {
 	Slug       string
 	// MultiCapture: the gateway lets one hold be captured several times.
 	MultiCapture bool
+	// Reauthorize: the gateway can renew a hold.
+	Reauthorize bool
 }
 
 // Forward is worker.Runner.Forward: it looks an operation up at the gateway and
@@ -48,6 +50,8 @@ type Config struct {
 	// Reauthorize renews holds; nil renews none.
 	Reauthorize Reauthorize
 	Accounts    []Account
+	// External are the external payment gateways, which people may stop and reset.
+	External []ExternalGateway
 	// PublicURL is what links begin with: https://capstan.example. Empty takes
 	// the host of each request.
 	PublicURL string
@@ -68,12 +72,14 @@ type API struct {
 	describe       Describe
 	reauthorize    Reauthorize
 	accounts       []Account
+	externals      []ExternalGateway
 	publicURL      string
 	refuseCaptures bool
 	now            func() time.Time
 
 	orderType, holdType, captureType, refundType, voidType *resourceType
 	methodType, verdictType, reconciliationType            *resourceType
+	externalType                                           *resourceType
 }
 
 // New returns the dialect.
@@ -85,6 +91,7 @@ func New(c Config) *API {
 	}
 	a.orderType, a.holdType, a.methodType = a.orderResource(), a.holdResource(), a.methodResource()
 	a.captureType, a.refundType, a.voidType = a.operationResource(models.Capture), a.operationResource(models.Refund), a.operationResource(models.Void)
+	a.externalType, a.externals = a.externalResource(), c.External
 	a.verdictType, a.reconciliationType = a.verdictResource(), a.reconciliationResource()
 	return a
 }
@@ -137,6 +144,8 @@ func (a *API) Dialect() api.Dialect {
 	add(http.MethodGet, "/api/report", api.ScopeRead, a.reading((*call).report))
 	add(http.MethodPost, "/api/discrepancies", api.ScopeOperate, a.reading((*call).discrepancies))
 	read(a.reconciliationType, (*call).listReconciliations)
+	read(a.externalType, (*call).listExternals)
+	change(a.externalType, api.ScopeOperate, (*call).changeExternal)
 	return d
 }
 

@@ -3,6 +3,7 @@ package commercelayer
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/capstan-pay/capstan/enqueuer"
 	"github.com/capstan-pay/capstan/models"
@@ -60,9 +61,19 @@ func (c *call) hold(h models.Authorization, sourceType string) *resource {
 		CaptureBalanceCents: left.cents, CaptureBalanceFloat: left.float(), FormattedCaptureBalance: left.formatted(),
 		VoidBalanceCents: voidable.cents, VoidBalanceFloat: voidable.float(), FormattedVoidBalance: voidable.formatted(),
 		CaptureBefore: momentOrNull(h.Deadline()), CaptureBeforeSource: orNull(h.DeadlineSource()), Network: orNull(h.Network), Initiator: orNull(h.Initiator),
-		RenewingSince: momentOrNull(h.RenewingSince), NextActions: models.HoldActions(h, c.api.now()), ClosedAt: momentOrNull(h.ClosedAt), ClosedReason: orNull(h.ClosedReason),
+		RenewingSince: momentOrNull(h.RenewingSince), NextActions: models.HoldActions(h, c.api.now(), c.renewable(h)), ClosedAt: momentOrNull(h.ClosedAt), ClosedReason: orNull(h.ClosedReason),
 		common: commonOf(h.Labels, moment{h.CreatedAt}, moment{h.UpdatedAt}),
 	}, h)
+}
+
+// renewable: the hold's gateway can renew it. Asked for few holds only: those
+// that people were warned of.
+func (c *call) renewable(h models.Authorization) bool {
+	if h.WarnedHours == nil || h.ClosedAt != nil {
+		return false
+	}
+	g, err := c.api.store.GatewayByID(c.Context(), h.PaymentGatewayID)
+	return err == nil && slices.ContainsFunc(c.api.accounts, func(a Account) bool { return a.Slug == g.Slug && a.Reauthorize })
 }
 
 func (c *call) holds(holds []models.Authorization) ([]*resource, error) {

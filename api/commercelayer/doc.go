@@ -26,5 +26,6 @@
 //   - settle.go: the look at the gateway before what depends on an outcome;
 //     describe.go: a hold is read there before it is registered;
 //   - triggers.go: what a person asks of an operation; resolve.go: of a verdict;
+//     words.go: what a person says became of one, and answers for;
 //   - one file per resource.
 package commercelayer

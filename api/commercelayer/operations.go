@@ -81,7 +81,7 @@ func (a *API) typeOf(kind models.Kind) *resourceType {
 	return a.captureType
 }
 
-func (c *call) operation(op models.Operation, sourceType string) *resource {
+func (c *call) operation(op models.Operation, hold *models.Authorization, sourceType string) *resource {
 	amount := of(op.AmountCents, op.CurrencyCode)
 	t := transactionAttributes{
 		Number: op.Number, PaymentMethodType: orNull(sourceType), CurrencyCode: op.CurrencyCode,
@@ -92,7 +92,7 @@ func (c *call) operation(op models.Operation, sourceType string) *resource {
 	}
 	own := ownAttributes{
 		State: string(op.State), Cause: string(op.Cause), NeedsAttention: orNull(op.NeedsAttention), AssertedBy: orNull(op.AssertedBy), ConfirmedAmountCents: op.ConfirmedCents,
-		GatewayReference: op.GatewayReference, FinishedAt: momentOrNull(op.FinishedAt), NextActions: append([]string{}, models.NextActions(op)...),
+		GatewayReference: op.GatewayReference, FinishedAt: momentOrNull(op.FinishedAt), NextActions: append([]string{}, models.NextActionsOn(op, hold)...),
 	}
 	if op.State.Live() {
 		own.NextAttemptAt = momentOrNull(op.NextAt)
@@ -122,11 +122,35 @@ func (c *call) operations(_ models.Kind, ops []models.Operation) ([]*resource, e
 	if err != nil {
 		return nil, err
 	}
+	ended, err := c.holdsOfFailed(ops)
+	if err != nil {
+		return nil, err
+	}
 	rs := make([]*resource, len(ops))
 	for i, op := range ops {
-		rs[i] = c.operation(op, types[op.OrderID])
+		rs[i] = c.operation(op, ended[op.AuthorizationID], types[op.OrderID])
 	}
 	return rs, nil
+}
+
+// holdsOfFailed are the holds of what failed: whether there is anything left to
+// try depends on them.
+func (c *call) holdsOfFailed(ops []models.Operation) (map[string]*models.Authorization, error) {
+	var ids []string
+	for _, op := range ops {
+		if op.State == models.Failed {
+			ids = append(ids, op.AuthorizationID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	holds, err := c.api.store.HoldsBy(c.Context(), c.who.Mode, store.ByID, ids, len(ids))
+	found := map[string]*models.Authorization{}
+	for i, h := range holds {
+		found[h.ID] = &holds[i]
+	}
+	return found, err
 }
 
 func (a *API) operationResource(kind models.Kind) *resourceType {

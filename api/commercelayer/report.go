@@ -295,8 +295,11 @@ func (c *call) needsRow(p store.Call, next map[string][]string) needsRow {
 		return row
 	}
 	row.namedLink = c.named(c.api.verdictType.name, p.VerdictIDs[0])
-	if p.Deadline != nil {
+	switch {
+	case p.Deadline != nil && p.Deadline.After(c.api.now()):
 		row.NextActions = append(row.NextActions, models.ActCapture)
+	case p.Deadline != nil:
+		row.NextActions = append(row.NextActions, models.ActNewAuthorization)
 	}
 	return row
 }

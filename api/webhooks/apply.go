@@ -109,6 +109,8 @@ func (w *Webhooks) applyNotice(ctx context.Context, e store.InboxEvent) (end, er
 	switch {
 	case n.Live != (source.Mode == models.Live):
 		return ended(ignored, "the account is in %s mode, and the event is not", source.Mode), nil
+	case n.AsAnswered:
+		return w.byAnswer(ctx, source, n)
 	case n.Hold == "" && n.Reference == "":
 		return ended(ignored, "it names no payment"), nil
 	case n.Reference != "" && n.Kind != "":
@@ -175,6 +177,9 @@ func (w *Webhooks) observe(ctx context.Context, s Source, op models.Operation, n
 	d, err := w.store.Observe(ctx, store.Observation{Kind: op.Kind, ID: op.ID, Evidence: n.Evidence, Actor: "webhook:" + s.Slug, Reason: n.Type + " " + n.EventID})
 	if err != nil {
 		return end{}, err
+	}
+	if s.TellsOnce && n.Evidence.Outcome != models.OutcomeLost && (d.Event == models.Hinted || d.Event == "" && d.Verdict == models.Wait) {
+		return notYet(false, "it proves something, and cannot be recorded yet: %s", d.Rule), nil
 	}
 	switch d.Event {
 	case "":

@@ -15,14 +15,17 @@ import (
 // it was verified, beside the message itself. It is not parsed again: by the
 // time it is applied its signature may be too old, or its secret retired.
 type stored struct {
-	EventID   string         `json:"event_id"`
-	Type      string         `json:"type"`
-	At        time.Time      `json:"at"`
-	Live      bool           `json:"live"`
-	Hold      string         `json:"hold,omitempty"`
-	Kind      models.Kind    `json:"kind,omitempty"`
-	Reference string         `json:"reference,omitempty"`
-	Evidence  storedEvidence `json:"evidence"`
+	EventID   string      `json:"event_id"`
+	Type      string      `json:"type"`
+	At        time.Time   `json:"at"`
+	Live      bool        `json:"live"`
+	Hold      string      `json:"hold,omitempty"`
+	Kind      models.Kind `json:"kind,omitempty"`
+	Reference string      `json:"reference,omitempty"`
+	// Transaction and AsAnswered are those of gateway.Notice.
+	Transaction string         `json:"transaction,omitempty"`
+	AsAnswered  bool           `json:"as_answered,omitempty"`
+	Evidence    storedEvidence `json:"evidence"`
 	// Message is the body as it came, for people.
 	Message []byte `json:"message"`
 }
@@ -36,6 +39,7 @@ type storedEvidence struct {
 func wrap(n gateway.Notice, body []byte) ([]byte, error) {
 	return json.Marshal(stored{
 		EventID: n.EventID, Type: n.Type, At: n.At, Live: n.Live, Hold: n.Hold, Kind: n.Kind, Reference: n.Reference,
+		Transaction: n.Transaction, AsAnswered: n.AsAnswered,
 		Evidence: storedEvidence{n.Evidence, n.Evidence.Outcome.String()}, Message: body,
 	})
 }
@@ -64,6 +68,7 @@ func unwrap(raw []byte) (gateway.Notice, error) {
 	}
 	n := gateway.Notice{
 		EventID: s.EventID, Type: s.Type, At: s.At, Live: s.Live, Hold: s.Hold, Kind: s.Kind, Reference: s.Reference, Evidence: s.Evidence.Evidence,
+		Transaction: s.Transaction, AsAnswered: s.AsAnswered,
 	}
 	n.Evidence.Outcome = models.OutcomeLost // a word nobody knows proves nothing
 	for _, o := range models.Outcomes {

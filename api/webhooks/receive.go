@@ -22,6 +22,12 @@ func (w *Webhooks) unverified(source string) error {
 	return &api.Problem{Status: http.StatusUnauthorized, Code: api.CodeUnauthorized, Title: "Unauthorized", Detail: "the message is not verified"}
 }
 
+// unfit counts a message that cannot be taken as it is.
+func (w *Webhooks) unfit(source string, err error) error {
+	w.metrics.received.WithLabelValues(source, resultUnfit).Inc()
+	return err
+}
+
 func noSecret(source string) error {
 	return &api.Problem{
 		Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable, Title: "Service unavailable",
@@ -37,7 +43,7 @@ func (w *Webhooks) receiveNotice(s Source) api.Handler {
 		}
 		body, err := api.ReadBody(rw, r, api.MaxWebhook)
 		if err != nil {
-			return err
+			return w.unfit(s.Slug, err)
 		}
 		notices, err := s.Parse(body, r.Header, w.now())
 		if errors.Is(err, gateway.ErrUnreadable) || err == nil && len(notices) == 0 {
@@ -102,7 +108,7 @@ func (w *Webhooks) receiveOrder(rw http.ResponseWriter, r *http.Request) error {
 	}
 	body, err := api.ReadBody(rw, r, api.MaxWebhook)
 	if err != nil {
-		return err
+		return w.unfit(commerceLayer, err)
 	}
 	if !w.signed(r, body) {
 		return w.unverified(commerceLayer)
@@ -111,7 +117,7 @@ func (w *Webhooks) receiveOrder(rw http.ResponseWriter, r *http.Request) error {
 	if !topicForm.MatchString(topic) {
 		p := api.BadRequest("the header names no topic such as orders.approve")
 		p.Header = topicHeader
-		return p
+		return w.unfit(commerceLayer, p)
 	}
 	messages := []store.InboxMessage{{EventID: orderEventID(topic, body), Topic: topic, Body: body}}
 	if id := paidOrder(topic, body); id != "" {

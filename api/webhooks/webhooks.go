@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -34,6 +35,12 @@ type Source struct {
 	// Reply is what the sender wants to read once its message is stored. Empty: a
 	// small JSON object, for people.
 	Reply Reply
+	// TellsOnce: the account cannot be asked, so what proves something and comes
+	// before it can be recorded is kept until then.
+	TellsOnce bool
+	// Challenge answers the query with which a sender tests, by a GET, whether the
+	// address is ours, as plain text; false is a 404. Nil where senders do not.
+	Challenge func(query url.Values) (string, bool)
 }
 
 // Reply is the answer to a message that was stored; its status is 200.
@@ -124,6 +131,9 @@ func (w *Webhooks) Dialect() api.Dialect {
 		{Method: http.MethodPost, Pattern: "/webhooks/" + commerceLayer, Handle: w.receiveOrder},
 	}}
 	for _, slug := range slices.Sorted(maps.Keys(w.sources)) {
+		if s := w.sources[slug]; s.Challenge != nil {
+			d.Routes = append(d.Routes, api.Route{Method: http.MethodGet, Pattern: "/webhooks/" + slug, Handle: challenged(s)})
+		}
 		d.Routes = append(d.Routes, api.Route{Method: http.MethodPost, Pattern: "/webhooks/" + slug, Handle: w.receiveNotice(w.sources[slug])})
 	}
 	return d
@@ -140,6 +150,7 @@ const (
 	resultStored     = "stored"
 	resultDuplicate  = "duplicate"
 	resultUnverified = "unverified"
+	resultUnfit      = "unfit" // too large, not whole, or without a topic
 )
 
 func newMetrics(reg prometheus.Registerer) (metrics, error) {

@@ -88,6 +88,9 @@ func FuzzOrder(f *testing.F) {
 		`{"data":{"type":"orders","id":"a","attributes":{"status":"approved","payment_status":"authorized","currency_code":"EUR","total_amount_cents":1500},` +
 			`"relationships":{"payment_method":{"data":{"type":"payment_methods","id":"m"}},"authorizations":{"data":[{"type":"authorizations","id":"h"}]}}},` +
 			`"included":[{"type":"payment_methods","id":"m","attributes":{"auto_capture":false}},{"type":"authorizations","id":"h","attributes":{"succeeded":true,"amount_cents":1500,"currency_code":"EUR","token":"t"}}]}`,
+		`{"data":{"type":"orders","id":"a","attributes":{"payment_status":"refunded","currency_code":"EUR"},"relationships":{"refunds":{"data":[{"type":"refunds","id":"r"}]}}},"included":[` +
+			`{"type":"refunds","id":"r","attributes":{"succeeded":true,"amount_cents":5,"currency_code":"EUR","token":"t"},"relationships":{"reference_capture":{"data":{"type":"refunds","id":"r"}}}},` +
+			`{"type":"captures","id":"c","attributes":{"succeeded":true,"amount_cents":5,"currency_code":"EUR"},"relationships":{"reference_authorization":{"data":[1]}}}]}`,
 		`{"data":{"type":"orders","id":"a","relationships":{"captures":null,"payment_method":{"data":1}}}}`, `{"included":[null]}`, `[]`, `{"data":{"type":"orders","id":"a","attributes":null}}`,
 	} {
 		f.Add([]byte(s))
@@ -96,6 +99,17 @@ func FuzzOrder(f *testing.F) {
 		d, err := readOrder(body)
 		if err != nil {
 			return
+		}
+		for _, topic := range []string{topicPay, topicRefund} {
+			lines, err := d.movements(topic, "EUR", []models.Authorization{{GatewayTransactionID: "pi_1"}})
+			if _, ok := errors.AsType[*store.Refusal](err); err != nil && !ok {
+				t.Fatalf("refused with %v", err)
+			}
+			for _, l := range lines {
+				if l.AmountCents <= 0 || l.CurrencyCode != "EUR" || l.ID == "" || len(lines) > maxTransactions {
+					t.Fatalf("line %+v of %d", l, len(lines))
+				}
+			}
 		}
 		holds, err := d.check()
 		if err != nil {

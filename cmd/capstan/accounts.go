@@ -41,7 +41,7 @@ type provider struct {
 
 // providers lists them, in the order in which people see them.
 func providers() []provider {
-	return []provider{stripeProvider(), paypalProvider(), manualProvider()}
+	return []provider{stripeProvider(), paypalProvider(), adyenProvider(), checkoutComProvider(), braintreeProvider(), klarnaProvider(), externalProvider(), manualProvider()}
 }
 
 // accountOptions is what adapters are made of.
@@ -98,7 +98,8 @@ func (s *system) sourceTypes() []commercelayer.Account {
 		a, ok := s.accounts[p.slug]
 		switch {
 		case ok:
-			types = append(types, commercelayer.Account{SourceType: p.source, Slug: p.slug, MultiCapture: a.Capabilities().MultiCapture})
+			caps := a.Capabilities()
+			types = append(types, commercelayer.Account{SourceType: p.source, Slug: p.slug, MultiCapture: caps.MultiCapture, Reauthorize: caps.Reauthorize})
 		case p.slug == stripeAccount:
 			types = append(types, commercelayer.Account{SourceType: p.source, Slug: p.slug})
 		}

@@ -82,7 +82,7 @@ func TestLargerHold(t *testing.T) {
 // TestCommands: what an operator types, on a running deployment.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	p := newProduction(t, 1, nil)
+	p := newProduction(t, 1, map[string]string{"CAPSTAN_MANUAL_GATEWAY": "true"})
 	s := p.shop(t)
 	o := p.sale(t, s, "on approval", 1500, 1500)
 	remote := map[string]string{"CAPSTAN_API_URL": "http://" + p.apis[0], "CAPSTAN_API_TOKEN": productionToken}
@@ -122,6 +122,7 @@ func TestCommands(t *testing.T) {
 		return err == nil && status == string(models.PartiallyRefunded)
 	})
 	p.showsReport(t, remote, captures[0].ID)
+	p.wiredByHand(t, s, remote)
 	for _, args := range [][]string{{"reconcile", "--dry-run"}, {"reconcile", "--once"}, {"doctor"}, {"audit", "--json"}, {"migrate"}, {"health", "http://" + p.apis[0] + "/healthz"}} {
 		if out, status := capstan(t, p.env, args...); status != 0 {
 			t.Errorf("%v: status %d\n%s", args, status, out)

@@ -19,6 +19,7 @@ var checkouts = map[string]func(context.Context, *shop, *sale) (string, error){
 	paypalAccount: paypalCheckout,
 	"adyen":       adyenCheckout,
 	"checkoutcom": checkoutcomCheckout,
+	"braintree":   braintreeCheckout,
 	"klarna":      klarnaCheckout,
 	"external":    externalCheckout,
 	manualAccount: func(_ context.Context, _ *shop, o *sale) (string, error) { return "transfer-" + o.Reference, nil },

@@ -60,6 +60,7 @@ func startEnvironment(ctx context.Context, c config.Dev, log *slog.Logger) (_ *e
 		Ledger: config.Ledger{DatabaseURL: gateway.Secret(e.stack.DatabaseURL), RedisURL: gateway.Secret(e.stack.RedisURL), MaxConns: 24},
 		Listen: c.Listen, Access: config.Access{Token: c.Token, Mode: models.Test}, Gateways: c.Gateways, Pace: c.Pace, WebhookOut: c.WebhookOut,
 	}
+	settings.WebhookOut.AllowPrivate = true
 	hooks, err := e.pretendAll(&settings.Gateways, webhookSecret)
 	if err != nil {
 		return e, err
@@ -115,7 +116,10 @@ func (e *environment) startSandbox(c config.Dev, secret gateway.Secret, log *slo
 	}
 	tempo := c.Tempo()
 	var err error
-	e.sandbox, err = sandbox.New(sandbox.Config{Dir: book, WebhookRetry: tempo.Of(time.Second), Log: log, Now: time.Now})
+	e.sandbox, err = sandbox.New(sandbox.Config{
+		Dir: book, WebhookRetry: tempo.Of(time.Second), Log: log, Now: time.Now, Adyen: sandbox.AdyenConfig{MultiCapture: c.AdyenMultiCapture},
+		Braintree: sandbox.BraintreeConfig{Settles: tempo.Of(time.Minute)},
+	})
 	if err != nil {
 		return fmt.Errorf("open the sandbox's book: %w", err)
 	}

@@ -62,6 +62,8 @@ func checkAccounts(ctx context.Context, c config.Doctor, note func(check string,
 		case p.verifiable == nil:
 		case p.verifiable(c.Gateways):
 			note(p.slug+" webhooks", nil, p.secret+" is set")
+		case !a.Capabilities().LookUp:
+			note(p.slug+" webhooks", fmt.Errorf("%s is empty: webhooks are refused, and no result is learned, since this gateway cannot be asked", p.secret), "")
 		default:
 			note(p.slug+" webhooks", fmt.Errorf("%s is empty: webhooks are refused, and results are found by looking only", p.secret), "")
 		}

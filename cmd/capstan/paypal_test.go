@@ -43,4 +43,5 @@ func TestPayPalOrders(t *testing.T) {
 			}
 		})
 	}
+	t.Run("external", func(t *testing.T) { p.externallyPaid(t, s) })
 }

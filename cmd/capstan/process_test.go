@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -58,7 +59,7 @@ func program(ctx context.Context, t *testing.T, env map[string]string, args ...s
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = []string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	cmd.Env = []string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=" + os.Getenv("GORACE")}
 	for k, v := range env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
@@ -104,15 +105,21 @@ func capstan(t *testing.T, env map[string]string, args ...string) (stdout string
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// address reserves a free port for a process to listen on.
+// address finds a free port for a process to listen on, below those from which
+// the machine's clients connect: one of them would take it before the process does.
 func address(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const low, high, tries = 15000, 32000, 100
+	var err error
+	for range tries {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", low+rand.IntN(high-low))); err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 // eventually waits for a condition, and says what was waited for.
@@ -153,16 +160,13 @@ func newProduction(t *testing.T, apis int, extra map[string]string) *production 
 	t.Helper()
 	p := &production{sandbox: address(t)}
 	p.env = map[string]string{
-		"DATABASE_URL": devstacktest.NewDatabase(t, nil), "REDIS_URL": devstacktest.NewRedis(t),
+		"DATABASE_URL": devstacktest.NewDatabase(t, migrateAt), "REDIS_URL": devstacktest.NewRedis(t),
 		"CAPSTAN_API_TOKEN": productionToken, "STRIPE_SECRET_KEY": "sk_test_production", "STRIPE_BASE_URL": "http://" + p.sandbox,
 		"STRIPE_WEBHOOK_SECRET": "whsec_production", "CAPSTAN_TIME_SCALE": "20",
 		"CAPSTAN_AUDIT_AT": "off", // whatever the hour is, the audits by hand have it to themselves
 	}
 	for k, v := range extra {
 		p.env[k] = v
-	}
-	if out, status := capstan(t, p.env, "migrate"); status != 0 {
-		t.Fatalf("migrate: status %d %s", status, out)
 	}
 	for range apis {
 		addr := address(t)

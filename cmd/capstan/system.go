@@ -185,9 +185,18 @@ func (s *system) startWorker(ctx context.Context) error {
 		Runner: s.runner, Redis: s.redis, Connect: s.connectRedis, Concurrency: s.settings.Concurrency, Servers: s.settings.Servers, SweepEvery: t.Of(s.settings.SweepEvery),
 		ListingEvery: t.Of(s.settings.ListEvery), AuditEvery: t.Of(s.settings.AuditEvery), AuditAt: s.settings.AuditTime(),
 		CancelAfter: t.Of(s.settings.CancelAfter), PollEvery: s.settings.PollEvery, Metrics: s.metrics, Now: time.Now, Log: s.log,
-		Deliverer: worker.NewDeliverer(s.store, map[string]gateway.Secret{outgoing: s.settings.WebhookOut.Secret}, time.Now),
+		Deliverer: s.deliverer(),
 	})
 	return s.worker.Start(ctx)
+}
+
+// deliverer sends webhooks where the settings let it.
+func (s *system) deliverer() *worker.Deliverer {
+	d := worker.NewDeliverer(s.store, map[string]gateway.Secret{outgoing: s.settings.WebhookOut.Secret}, time.Now)
+	if s.settings.WebhookOut.AllowPrivate {
+		return d.Anywhere()
+	}
+	return d
 }
 
 func (s *system) listen(addr string, h http.Handler, name string) error {

@@ -22,7 +22,7 @@ func (s *system) api() (*api.Server, error) {
 	resources := commercelayer.New(commercelayer.Config{
 		Store: s.store, Enqueuer: s.enqueuer, Forward: s.runner.Forward, Settle: s.runner.Settle, Inspect: s.runner.Inspect, AdoptRefund: s.runner.AdoptRefund, Person: s.runner, Now: time.Now,
 		Describe: s.runner.Describe, Reauthorize: s.runner.Reauthorize,
-		Accounts: s.sourceTypes(),
+		Accounts: s.sourceTypes(), External: s.externals(),
 	})
 	inbox, err := webhooks.New(webhooks.Config{
 		Store: s.store, Enqueuer: s.enqueuer, Settle: s.runner.Settle, CompareTold: s.runner.CompareTold, Sources: s.senders(), Now: time.Now, Log: s.log, Registerer: s.registry,

@@ -76,7 +76,9 @@ func drive(t *testing.T, w *world) {
 	reversal := nth(models.Void, hold, 1500, 2)
 	reversal.CaptureAsked = true
 	w.settle(t, reversal, models.OutcomeConfirmed, 1500)
-	for _, fault := range []string{"decline", "decline_hard", "expired", "409_in_progress", "lock_timeout", "500_unbooked", "sticky_500", "401", "wrong_amount", "wrong_currency", "partial"} {
+	for _, fault := range []string{
+		"decline", "decline_hard", "expired", "409_in_progress", "lock_timeout", "500_unbooked", "sticky_500", "401", "wrong_amount", "wrong_currency", "partial",
+	} {
 		w.Capture(ctx, request(models.Capture, w.hold(t, 1500, fault), 1500))
 	}
 	w.settle(t, request(models.Void, w.hold(t, 1500, ""), 1500), models.OutcomeConfirmed, 1500)
@@ -107,7 +109,7 @@ func drive(t *testing.T, w *world) {
 // TestPublishedExamples: the webhooks that the document shows are read for what
 // they are, once they are signed.
 func TestPublishedExamples(t *testing.T) {
-	doc := contract.Document(t, "adyen-webhooks-v1.json", "/CAPTURE", "/CAPTURE_FAILED", "/CANCELLATION", "/CANCEL_OR_REFUND", "/REFUND", "/REFUND_FAILED", "/REFUNDED_REVERSED", "/EXPIRE", "/CHARGEBACK", "/TECHNICAL_CANCEL")
+	doc := contract.Document(t, "adyen-webhooks-v1.json", "/CAPTURE") // the examples all stay
 	want := map[string]models.Outcome{
 		"CAPTURE": models.OutcomeConfirmed, "CAPTURE_FAILED": models.OutcomeTakenBack, "CANCELLATION": models.OutcomeConfirmed, "CANCEL_OR_REFUND": models.OutcomeConfirmed,
 		"REFUND":        models.OutcomeLost, // it shows a refund that was refused, under a name that is not ours
@@ -131,7 +133,8 @@ func TestPublishedExamples(t *testing.T) {
 			continue
 		}
 		n := notices[0]
-		if n.Type != event || n.Hold == "" || n.Evidence.Outcome != want[event] || n.At.IsZero() || want[event] != models.OutcomeLost && (n.Evidence.AmountCents != 1000 || n.Evidence.CurrencyCode != "EUR") {
+		money := n.Evidence.AmountCents == 1000 && n.Evidence.CurrencyCode == "EUR"
+		if n.Type != event || n.Hold == "" || n.Evidence.Outcome != want[event] || n.At.IsZero() || money == (want[event] == models.OutcomeLost) {
 			t.Errorf("%s: %+v", name, n)
 		}
 	}
@@ -158,7 +161,8 @@ func signExample(t *testing.T, raw []byte) (body []byte, event string) {
 	value, _ := json.Marshal(amount["value"])
 	currency, _ := amount["currency"].(string)
 	it["additionalData"] = map[string]any{"hmacSignature": sandbox.AdyenSignature(testKey, [8]string{
-		text("pspReference"), text("originalReference"), text("merchantAccountCode"), text("merchantReference"), string(value), currency, text("eventCode"), text("success"),
+		text("pspReference"), text("originalReference"), text("merchantAccountCode"), text("merchantReference"),
+		string(value), currency, text("eventCode"), text("success"),
 	})}
 	body, err := json.Marshal(m)
 	if err != nil {

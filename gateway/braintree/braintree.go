@@ -47,7 +47,9 @@ type Config struct {
 	BaseURL string
 	// Timeout bounds one request. Default 20 s.
 	Timeout time.Duration
-	// SettleAfter is how long a call may land after its claim's budget. Default 30 s.
+	// SettleAfter is how long a call may land after its claim's budget. Default
+	// 60 s, as long as Braintree's own libraries wait: no key would stop a refund
+	// that is sent while the first is still on its way.
 	SettleAfter time.Duration
 	// HoldLife is that of a hold of which nothing special is known. Default 7 d.
 	HoldLife time.Duration
@@ -66,7 +68,7 @@ func (c Config) withDefaults() Config {
 		c.Timeout = gateway.DefaultTimeout
 	}
 	if c.SettleAfter <= 0 {
-		c.SettleAfter = 30 * time.Second
+		c.SettleAfter = 60 * time.Second
 	}
 	if c.HoldLife <= 0 {
 		c.HoldLife = 7 * day

@@ -29,7 +29,7 @@ func classify(op operation, r gateway.Request, a gateway.Answer) verdict {
 	base := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,
-		RequestID:  gateway.CleanText(a.Header.Get(requestHeader)),
+		RequestID:  gateway.CleanID(a.Header.Get(requestHeader)),
 		RetryAfter: gateway.RetryAfter(a.Header),
 	}
 	if op == opLook {
@@ -126,7 +126,7 @@ func failure(ev models.Evidence, op operation, r gateway.Request, body []byte) v
 	}
 	then := declineOf(t)
 	then.holdGone = op == opCapture && then.outcome == models.OutcomeRefused && t.fell()
-	ev.GatewayTransactionID = gateway.CleanText(t.ID)
+	ev.GatewayTransactionID = gateway.CleanID(t.ID)
 	return then.applied(ev)
 }
 

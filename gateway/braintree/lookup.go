@@ -168,7 +168,7 @@ func (t transaction) fell() bool  { return slices.Contains(gone, t.Status) }
 // over: there is nothing to capture any more, and our capture took nothing.
 func over(ev models.Evidence, t transaction) models.Evidence {
 	ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextCancel
-	ev.ErrorCode, ev.GatewayTransactionID = gateway.CleanText(t.Status), gateway.CleanText(t.ID)
+	ev.ErrorCode, ev.GatewayTransactionID = gateway.CleanText(t.Status), gateway.CleanID(t.ID)
 	ev.Message = "the transaction is " + gateway.CleanText(t.Status)
 	return ev
 }
@@ -176,7 +176,7 @@ func over(ev models.Evidence, t transaction) models.Evidence {
 // captured reads a sale that was submitted, and what became of it.
 func captured(ev models.Evidence, t transaction) models.Evidence {
 	cents, currency, ok := t.taken()
-	ev.GatewayTransactionID, ev.Token, ev.Message = gateway.CleanText(t.ID), gateway.CleanText(t.ID), gateway.CleanText(t.Status)
+	ev.GatewayTransactionID, ev.Token, ev.Message = gateway.CleanID(t.ID), gateway.CleanID(t.ID), gateway.CleanText(t.Status)
 	if !ok {
 		ev.Message, ev.NextAction = "Braintree says that it was captured and names no amount", nextContact
 		return ev
@@ -229,6 +229,6 @@ func released(ev models.Evidence, t transaction) models.Evidence {
 		return ev
 	}
 	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeConfirmed, cents, currency, ""
-	ev.GatewayTransactionID, ev.Message = gateway.CleanText(t.ID), gateway.CleanText(t.Status)
+	ev.GatewayTransactionID, ev.Message = gateway.CleanID(t.ID), gateway.CleanText(t.Status)
 	return ev
 }

@@ -78,7 +78,7 @@ func undone(ev models.Evidence, r gateway.Request, t transaction) models.Evidenc
 		return ev
 	}
 	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeConfirmed, cents, currency, ""
-	ev.GatewayTransactionID, ev.Token, ev.Message = gateway.CleanText(t.ID), gateway.CleanText(t.ID), "voided before it settled"
+	ev.GatewayTransactionID, ev.Token, ev.Message = gateway.CleanID(t.ID), gateway.CleanID(t.ID), "voided before it settled"
 	if ev.Foreign = !r.Whole || !r.OnlyOne; ev.Foreign {
 		ev.NextAction = nextContact
 	}
@@ -87,7 +87,7 @@ func undone(ev models.Evidence, r gateway.Request, t transaction) models.Evidenc
 
 // refunded reads one refund, wherever it was found.
 func refunded(ev models.Evidence, t transaction) models.Evidence {
-	ev.GatewayTransactionID, ev.Token = gateway.CleanText(t.ID), gateway.CleanText(t.ID)
+	ev.GatewayTransactionID, ev.Token = gateway.CleanID(t.ID), gateway.CleanID(t.ID)
 	cents, currency, ok := fromBraintree(t.Amount, t.Currency)
 	switch {
 	case t.Status == statusProcessorDeclined:

@@ -177,7 +177,7 @@ func (t transaction) explainRefund(kind string, out gateway.Notice) gateway.Noti
 		out.Evidence = refunded(out.Evidence, t)
 	case kind == "transaction_settlement_declined" && t.Status == statusSettleDeclined, kind == "refund_failed" && t.wasDeclined():
 		out.Evidence.Outcome, out.Evidence.NextAction = models.OutcomeRefused, nextRetry
-		out.Evidence.ErrorCode, out.Evidence.GatewayTransactionID = "refund_"+t.Status, gateway.CleanText(t.ID)
+		out.Evidence.ErrorCode, out.Evidence.GatewayTransactionID = "refund_"+t.Status, gateway.CleanID(t.ID)
 	}
 	if out.Evidence.Outcome != models.OutcomeLost {
 		out.Evidence.Message = message

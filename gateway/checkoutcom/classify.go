@@ -19,7 +19,7 @@ func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Ev
 	base := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,
-		RequestID:  cleaned(a.Header.Get(requestHeader)),
+		RequestID:  gateway.CleanID(a.Header.Get(requestHeader)),
 		RetryAfter: gateway.RetryAfter(a.Header),
 	}
 	if call == gateway.CallLookUp {
@@ -64,7 +64,7 @@ func acceptance(ev models.Evidence, r gateway.Request, body []byte) models.Evide
 	case x.Reference != "" && x.Reference != r.Reference:
 		ev.Message, ev.NextAction = "status 202 for another reference than ours", nextContact
 	default:
-		ev.Outcome, ev.GatewayTransactionID, ev.Token = models.OutcomeAccepted, cleaned(x.ActionID), cleaned(r.Hold)
+		ev.Outcome, ev.GatewayTransactionID, ev.Token = models.OutcomeAccepted, gateway.CleanID(x.ActionID), gateway.CleanID(r.Hold)
 		ev.Message = "Checkout.com has accepted it and decides later"
 	}
 	return ev
@@ -102,7 +102,7 @@ func withError(ev models.Evidence, e apiError) models.Evidence {
 		ev.ErrorDetail = cleaned(strings.Join(e.Codes, ", "))
 	}
 	if ev.RequestID == "" {
-		ev.RequestID = cleaned(e.RequestID)
+		ev.RequestID = gateway.CleanID(e.RequestID)
 	}
 	switch {
 	case words[1] != "":

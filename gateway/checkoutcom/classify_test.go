@@ -41,7 +41,9 @@ func errorBody(kind string, codes ...string) string {
 	return string(raw)
 }
 
-func rulingOf(ev models.Evidence) ruling { return ruling{ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction} }
+func rulingOf(ev models.Evidence) ruling {
+	return ruling{ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction}
+}
 
 // documented are the error codes of Checkout.com's documentation that are about
 // what this adapter asks for, with the calls, and what they must prove there.
@@ -209,7 +211,7 @@ func TestErrorOddities(t *testing.T) {
 	}
 	for status := range 600 { // of a look-up nothing but its two proofs that it did not happen
 		ev := classify(gateway.CallLookUp, testRequest(models.Capture, true), answered(status, ""))
-		if ev.Source != models.FromLookUp || (status == 401 || status == 429) != (ev.Outcome == models.OutcomeNotSent) || ev.Outcome != models.OutcomeNotSent && ev.Outcome != models.OutcomeLost {
+		if ev.Source != models.FromLookUp || (status == 401 || status == 429) != (ev.Outcome == models.OutcomeNotSent) || ev.Outcome != models.OutcomeNotSent && ev.Outcome != models.OutcomeLost || ev.Class == models.ClassBadRequest {
 			t.Errorf("look-up, %d: %s", status, ev.JSON())
 		}
 	}

@@ -3,6 +3,7 @@ package checkoutcom
 import (
 	"strings"
 
+	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -78,7 +79,7 @@ func resultOf(kind models.Kind, code string) ruling {
 func decided(ev models.Evidence, kind models.Kind, currency string, x action) models.Evidence {
 	cents, code, ok := fromWire(x.Amount, currency)
 	ok = ok && cents > 0
-	ev.GatewayTransactionID = cleaned(x.ID)
+	ev.GatewayTransactionID = gateway.CleanID(x.ID)
 	yes, no := x.Approved != nil && *x.Approved, x.Approved != nil && !*x.Approved
 	switch {
 	case yes && listed(approvedCodes, x.Code) && ok:

@@ -71,7 +71,7 @@ func lookedUp(r gateway.Request, s sight) models.Evidence {
 	if !s.ok {
 		return s.ev
 	}
-	s.ev.Token, s.ev.Message = cleaned(s.pay.ID), ""
+	s.ev.Token, s.ev.Message = gateway.CleanID(s.pay.ID), ""
 	if !s.pay.Expires.IsZero() {
 		at := s.pay.Expires.Time
 		s.ev.HoldEndsAt = &at
@@ -94,10 +94,28 @@ func lookedUp(r gateway.Request, s sight) models.Evidence {
 	return s.ev
 }
 
-// belongs reports whether the action carries our reference.
-func (x action) belongs(r gateway.Request) bool {
-	return r.Reference != "" && (x.Reference == r.Reference || x.Metadata.Reference == r.Reference)
+// name is the reference of ours that the action carries. Its own reference goes
+// before its metadata, which may have been handed on from another action.
+func (x action) name() string {
+	for _, prefix := range prefixOf {
+		if made(x.Reference, prefix) {
+			return x.Reference
+		}
+	}
+	return x.Metadata.Reference
 }
+
+// try is the idempotency key that the action was asked for under; empty when it
+// does not say.
+func (x action) try() string {
+	if x.Metadata.Reference != x.name() {
+		return ""
+	}
+	return x.Metadata.Key
+}
+
+// belongs reports whether the action carries our reference.
+func (x action) belongs(r gateway.Request) bool { return r.Reference != "" && x.name() == r.Reference }
 
 // ours judges the actions under our reference: what took effect outweighs what
 // is on its way, which outweighs a decline. Several that live are told as their
@@ -117,7 +135,7 @@ func (s sight) ours(r gateway.Request) (models.Evidence, bool) {
 			ev.Message, ev.NextAction = "an action of another type carries our reference", nextContact
 		}
 		if ended := ev.Outcome == models.OutcomeDeclined || ev.Outcome == models.OutcomeRefused; ended && r.Key != "" {
-			switch x.Metadata.Key {
+			switch x.try() {
 			case r.Key:
 			case "":
 				ev.Outcome, ev.Answered, ev.NextAction = models.OutcomeLost, false, nextContact
@@ -129,18 +147,28 @@ func (s sight) ours(r gateway.Request) (models.Evidence, bool) {
 		switch {
 		case !found:
 			best = ev
-		case live(best) && live(ev) && best.CurrencyCode == ev.CurrencyCode:
-			best.AmountCents += ev.AmountCents
-			best.Message = "more than one action under the same reference"
-			if ev.Outcome == models.OutcomeAccepted {
-				best.Outcome = models.OutcomeAccepted
-			}
+		case live(best) && live(ev):
+			best = both(best, ev)
 		case !live(best):
 			best = ev
 		}
 		found = true
 	}
 	return best, found
+}
+
+// both are two actions of one operation that live: what is on its way keeps the
+// other from being the end of it.
+func both(a, b models.Evidence) models.Evidence {
+	if b.Outcome == models.OutcomeAccepted {
+		a.Outcome = models.OutcomeAccepted
+	}
+	if a.CurrencyCode == "" {
+		a.CurrencyCode = b.CurrencyCode
+	}
+	a.AmountCents += b.AmountCents
+	a.Message = "more than one action under the same reference"
+	return a
 }
 
 func live(ev models.Evidence) bool {
@@ -224,10 +252,6 @@ func (s sight) noCapture(r gateway.Request) models.Evidence {
 			return s.gone("payment_" + strings.ToLower(s.pay.Status))
 		}
 	case statusPending, statusAuthorized:
-		if b.Captured == 0 && b.Capturable < need {
-			ev.Message = "the payment stands, and less than is asked for can be captured; why, it does not say"
-			return ev
-		}
 	case statusPartiallyCaptured, statusCaptured, statusPartiallyRefunded, statusRefunded:
 		if b.Captured == 0 {
 			ev.Message = "Checkout.com says the payment was captured and lists no capture that explains it"
@@ -251,7 +275,7 @@ func (s sight) usedUp(r gateway.Request, b balances) models.Evidence {
 	for _, x := range slices.Backward(s.actions) {
 		if x.Type == actionCapture && x.took() {
 			others = append(others, x)
-			siblings = siblings && (made(x.Reference, prefixOf[models.Capture]) || made(x.Metadata.Reference, prefixOf[models.Capture]))
+			siblings = siblings && made(x.name(), prefixOf[models.Capture])
 		}
 	}
 	switch {
@@ -311,10 +335,10 @@ func (s sight) released(b balances) models.Evidence {
 		ev.Message = "Checkout.com says the hold is released and names no amount that fits"
 		return ev
 	}
-	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.GatewayTransactionID = models.OutcomeConfirmed, cents, currency, cleaned(s.pay.ID)
+	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.GatewayTransactionID = models.OutcomeConfirmed, cents, currency, gateway.CleanID(s.pay.ID)
 	for _, x := range s.actions {
 		if x.Type == actionVoid && x.took() {
-			ev.GatewayTransactionID = cleaned(x.ID)
+			ev.GatewayTransactionID = gateway.CleanID(x.ID)
 			break
 		}
 	}
@@ -348,7 +372,7 @@ func (s sight) noRefund(r gateway.Request) models.Evidence {
 func (s sight) gone(code string) models.Evidence {
 	ev := s.ev
 	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, nextReauthorize, code
-	ev.GatewayTransactionID, ev.Message = cleaned(s.pay.ID), "the payment is "+cleaned(s.pay.Status)+" at Checkout.com"
+	ev.GatewayTransactionID, ev.Message = gateway.CleanID(s.pay.ID), "the payment is "+cleaned(s.pay.Status)+" at Checkout.com"
 	return ev
 }
 

@@ -46,7 +46,7 @@ func ParseWebhook(body []byte, header http.Header, secrets []gateway.Secret, liv
 		return gateway.Notice{}, fmt.Errorf("%w: it is no event", gateway.ErrUnreadable)
 	}
 	n := gateway.Notice{
-		EventID: cleaned(e.ID), Type: cleaned(e.Type), At: e.At.Time, Live: e.live(live),
+		EventID: gateway.CleanID(e.ID), Type: cleaned(e.Type), At: e.At.Time, Live: e.live(live),
 		Evidence: models.Evidence{Source: models.FromWebhook, Message: "event " + cleaned(e.Type)},
 	}
 	if n.At.IsZero() {
@@ -154,7 +154,7 @@ func (e event) explain(n gateway.Notice) gateway.Notice {
 	if json.Unmarshal(e.Data, &x) != nil || !validID(x.ID) || !known && !strings.HasPrefix(e.Type, "payment_") {
 		return n
 	}
-	n.Hold = cleaned(x.ID)
+	n.Hold = gateway.CleanID(x.ID)
 	if !known {
 		return n
 	}

@@ -17,7 +17,7 @@ const requestHeader = "X-Request-Id"
 // anything but Lost.
 func classify(r gateway.Request, a gateway.Answer) models.Evidence {
 	ev := models.Evidence{
-		Source: models.FromAnswer, Status: a.Status, RequestID: gateway.CleanText(a.Header.Get(requestHeader)),
+		Source: models.FromAnswer, Status: a.Status, RequestID: gateway.CleanID(a.Header.Get(requestHeader)),
 		RetryAfter: gateway.RetryAfter(a.Header), NextAction: nextRetry,
 	}
 	switch {

@@ -256,11 +256,11 @@ func (a *Adapter) post(ctx context.Context, kind models.Kind, r gateway.Request)
 	}
 	document, err := a.config.Describe(ctx, r)
 	if err != nil {
-		return notSent(err)
+		return unmade(err)
 	}
 	raw, err := body(r, document)
 	if err != nil {
-		return notSent(err)
+		return unmade(err)
 	}
 	path := t.url.EscapedPath()
 	if path == "" {
@@ -285,6 +285,14 @@ func Sign(body []byte, secret gateway.Secret) string {
 // notSent answers for what never left.
 func notSent(err error) models.Evidence {
 	return models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeNotSent, Message: gateway.CleanText(err.Error()), NextAction: nextRetry}
+}
+
+// unmade answers for a call that could not be made: that is our own affair, and
+// none of the gateway's.
+func unmade(err error) models.Evidence {
+	ev := notSent(err)
+	ev.Class = models.ClassUnmade
+	return ev
 }
 
 // refused answers for what this gateway cannot do, and never could.

@@ -18,7 +18,7 @@ func classify(call gateway.Label, a gateway.Answer) models.Evidence {
 	base := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,
-		RequestID:  gateway.CleanText(a.Header.Get(correlationHeader)),
+		RequestID:  gateway.CleanID(a.Header.Get(correlationHeader)),
 		RetryAfter: gateway.RetryAfter(a.Header),
 	}
 	if call == gateway.CallLookUp {
@@ -73,7 +73,7 @@ func failure(ev models.Evidence, call gateway.Label, body []byte) models.Evidenc
 func withError(ev models.Evidence, e apiError) models.Evidence {
 	ev.ErrorCode = gateway.CleanText(e.Code)
 	if ev.RequestID == "" {
-		ev.RequestID = gateway.CleanText(e.Correlation)
+		ev.RequestID = gateway.CleanID(e.Correlation)
 	}
 	for i, m := range e.Messages {
 		switch m = gateway.CleanText(m); {
@@ -114,7 +114,7 @@ func success(ev models.Evidence, call gateway.Label, a gateway.Answer) models.Ev
 // captured reads one capture, wherever it was found.
 func captured(ev models.Evidence, r gateway.Request, c capture, currency string) models.Evidence {
 	ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeConfirmed, c.Amount, currency
-	ev.GatewayTransactionID, ev.Token = gateway.CleanText(c.ID), gateway.CleanText(c.Klarna)
+	ev.GatewayTransactionID, ev.Token = gateway.CleanID(c.ID), gateway.CleanID(c.Klarna)
 	ev.Class, ev.Answered, ev.NextAction, ev.Message, ev.ErrorCode, ev.ErrorDetail = "", false, "", "", "", ""
 	if ev.Foreign = c.Reference != r.Reference && (c.Reference != "" || !r.OnlyOne); ev.Foreign {
 		ev.NextAction = nextContact
@@ -126,7 +126,7 @@ func captured(ev models.Evidence, r gateway.Request, c capture, currency string)
 // reference is nobody's of ours: ours always travels.
 func returned(ev models.Evidence, r gateway.Request, re refund, currency string) models.Evidence {
 	ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeConfirmed, re.Amount, currency
-	ev.GatewayTransactionID = gateway.CleanText(re.ID)
+	ev.GatewayTransactionID = gateway.CleanID(re.ID)
 	ev.Class, ev.Answered, ev.NextAction, ev.Message, ev.ErrorCode, ev.ErrorDetail = "", false, "", "", "", ""
 	if ev.Foreign = re.Reference != r.Reference; ev.Foreign {
 		ev.NextAction = nextContact

@@ -72,7 +72,7 @@ func explained(r gateway.Request, refusal models.Evidence, s sight) models.Evide
 		refusal.Outcome, refusal.NextAction = models.OutcomeDeclined, nextRetry
 		refusal.ErrorDetail = "Klarna is still reviewing the order, for a day at most"
 	case r.Kind == models.Capture && *left < r.AmountCents:
-		refusal.Outcome, refusal.NextAction = models.OutcomeRefused, nextCancel
+		refusal.Outcome, refusal.Answered, refusal.NextAction = models.OutcomeRefused, false, nextCancel
 		refusal.ErrorDetail = "less is left of the order than was asked for"
 	default:
 		// Nothing in the order stands against it, and yet it is not allowed.

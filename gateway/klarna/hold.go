@@ -49,7 +49,22 @@ func releasable(r gateway.Request, s sight) (models.Evidence, bool) {
 	case s.ok && (ev.Outcome == models.OutcomeConfirmed || ev.Outcome == models.OutcomeRefused):
 		return ev, true
 	}
-	return unasked(ev), true
+	return unread(ev), true
+}
+
+// unread is a void for which nothing was asked, since the order could not be read
+// or not be understood. An order that does not exist, or makes no sense, will not
+// do so by itself: that is a person's, and not to be tried for ever.
+func unread(ev models.Evidence) models.Evidence {
+	switch {
+	case ev.Status == http.StatusNotFound && ev.ErrorCode == "NO_SUCH_ORDER":
+		ev.Class, ev.NextAction = models.ClassBadRequest, nextContact
+		return ev
+	case ev.Status == http.StatusOK:
+		ev.NextAction = nextContact
+		return ev
+	}
+	return unasked(ev)
 }
 
 // unasked: the order could not be read, so nothing was asked for.
@@ -85,13 +100,7 @@ func (a *Adapter) extend(ctx context.Context, r gateway.Request) models.Evidence
 	if err := checkID("order", r.Hold); err != nil {
 		return a.unsendable(gateway.CallReauthorize, "hold_not_valid", err)
 	}
-	before := a.read(ctx, gateway.CallLookUp, r.Hold)
-	switch {
-	case !before.ok:
-		return unasked(before.ev)
-	case !before.order.open():
-		ev := gone(before.ev, before.order, "ORDER_"+gateway.CleanText(before.order.Status))
-		ev.Source = models.FromAnswer
+	if ev, stop := extendable(a.read(ctx, gateway.CallLookUp, r.Hold)); stop {
 		return ev
 	}
 	ev := a.post(ctx, gateway.CallReauthorize, r, "/extend-authorization-time", struct{}{})
@@ -99,6 +108,29 @@ func (a *Adapter) extend(ctx context.Context, r gateway.Request) models.Evidence
 		return ev
 	}
 	return extended(ev, a.read(ctx, gateway.CallLookUp, r.Hold))
+}
+
+// extendable reports whether an extension must not be asked for, and why. It is
+// pure. An order that is not understood is one for which nothing was asked.
+func extendable(s sight) (models.Evidence, bool) {
+	o := s.order
+	switch {
+	case !s.ok:
+		return unasked(s.ev), true
+	case o.open():
+		return models.Evidence{}, false
+	case o.Status == orderCancelled || o.Status == orderExpired:
+		ev := gone(s.ev, o, "ORDER_"+o.Status)
+		ev.Source = models.FromAnswer
+		return ev, true
+	case o.Status == orderCaptured || o.Status == orderClosed:
+		ev := gone(s.ev, o, "ORDER_"+o.Status)
+		ev.Source, ev.HoldGone, ev.NextAction = models.FromAnswer, false, nextContact // by whom and how much, a look-up tells
+		return ev, true
+	}
+	ev := unasked(s.ev)
+	ev.Message = "the order is " + gateway.CleanText(o.Status) + " at Klarna, and what is left of it is not understood here"
+	return ev, true
 }
 
 // extended is pure. An extension whose end cannot be read is Lost: asked for
@@ -109,7 +141,7 @@ func extended(ev models.Evidence, s sight) models.Evidence {
 		ev.Outcome, ev.Message = models.OutcomeLost, "Klarna extended the order, and its new end could not be read"
 		return ev
 	}
-	ev.Outcome, ev.Message, ev.GatewayTransactionID = models.OutcomeConfirmed, "", gateway.CleanText(s.order.ID)
+	ev.Outcome, ev.Message, ev.GatewayTransactionID = models.OutcomeConfirmed, "", gateway.CleanID(s.order.ID)
 	ev.AmountCents, ev.CurrencyCode, ev.HoldEndsAt = *total, s.order.Currency, ends
 	return ev
 }

@@ -137,7 +137,7 @@ func made(name, prefix string) bool {
 
 func gone(ev models.Evidence, o order, code string) models.Evidence {
 	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, nextCancel, code
-	ev.GatewayTransactionID = gateway.CleanText(o.ID)
+	ev.GatewayTransactionID = gateway.CleanID(o.ID)
 	ev.Message = "the order is " + o.Status + " at Klarna"
 	if code == "FRAUD_REJECTED" {
 		ev.Message = "Klarna has rejected the order"
@@ -186,7 +186,7 @@ func lookedVoid(s sight) models.Evidence {
 		ev.Message = "the order's status is not known here: " + gateway.CleanText(o.Status)
 		return ev
 	}
-	ev.GatewayTransactionID = gateway.CleanText(o.ID)
+	ev.GatewayTransactionID = gateway.CleanID(o.ID)
 	if taken == total {
 		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextRefund
 		ev.ErrorCode, ev.Message = "ORDER_CAPTURED", "all of the order was captured; it can only be refunded"

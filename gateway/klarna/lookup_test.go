@@ -38,7 +38,9 @@ func TestLookedUp(t *testing.T) {
 	capture := func(name string, only bool, order string, want proof) lookTest {
 		return lookTest{"capture: " + name, models.Capture, only, order, want}
 	}
-	void := func(name, order string, want proof) lookTest { return lookTest{"void: " + name, models.Void, true, order, want} }
+	void := func(name, order string, want proof) lookTest {
+		return lookTest{"void: " + name, models.Void, true, order, want}
+	}
 	refund := func(name string, captures, refunds []string, want proof, change ...string) lookTest {
 		return lookTest{"refund: " + name, models.Refund, true, orderBody("CAPTURED", captures, refunds, change...), want}
 	}
@@ -173,7 +175,9 @@ func TestExplained(t *testing.T) {
 
 // TestConfirmed: what a 201 made is what the order says of it.
 func TestConfirmed(t *testing.T) {
-	made := func(call gateway.Label, header, id string) models.Evidence { return classify(call, answered(201, "", header, id)) }
+	made := func(call gateway.Label, header, id string) models.Evidence {
+		return classify(call, answered(201, "", header, id))
+	}
 	accepted := proof{outcome: models.OutcomeAccepted}
 	for _, tt := range []struct {
 		name  string
@@ -238,22 +242,43 @@ func TestReleased(t *testing.T) {
 	}
 }
 
-// TestUnaskedVoid: an order that cannot be read or understood is one for which
-// nothing was asked.
+// TestUnaskedVoid: an order that cannot be read is one for which nothing was
+// asked; one that is not there, or not understood, is a person's.
 func TestUnaskedVoid(t *testing.T) {
-	for name, s := range map[string]sight{
-		"unreadable": seen(`{}`), "not understood": seen(orderBody("TELEPORTED", nil, nil)), "no such order": {ev: classify(gateway.CallLookUp, answered(404, errorBody("NO_SUCH_ORDER")))},
-		"failing": {ev: classify(gateway.CallLookUp, answered(503, ""))}, "lost": {ev: classify(gateway.CallLookUp, gateway.Answer{})},
+	failing := func(status int, code string) sight {
+		return sight{ev: classify(gateway.CallLookUp, answered(status, errorBody(code)))}
+	}
+	for _, tt := range []struct {
+		name  string
+		s     sight
+		want  models.Outcome
+		class models.Class
+		renew models.Outcome
+	}{
+		{"unreadable", seen(`{}`), models.OutcomeLost, "", models.OutcomeNotSent},
+		{"not understood", seen(orderBody("TELEPORTED", nil, nil)), models.OutcomeLost, "", models.OutcomeNotSent},
+		{"amounts that make no sense", seen(orderBody("AUTHORIZED", nil, nil, `"remaining_authorized_amount":1500`, `"remaining_authorized_amount":0`)), models.OutcomeLost, "", models.OutcomeNotSent},
+		{"no such order", failing(404, "NO_SUCH_ORDER"), models.OutcomeLost, models.ClassBadRequest, models.OutcomeNotSent},
+		{"another 404", failing(404, "WHAT"), models.OutcomeNotSent, "", models.OutcomeNotSent},
+		{"bad credentials", failing(401, "UNAUTHORIZED"), models.OutcomeNotSent, models.ClassConfig, models.OutcomeNotSent},
+		{"throttled", failing(429, "TOO_MANY_REQUESTS"), models.OutcomeNotSent, models.ClassThrottled, models.OutcomeNotSent},
+		{"failing", failing(503, "TEMPORARILY_UNAVAILABLE"), models.OutcomeNotSent, "", models.OutcomeNotSent},
+		{"lost", sight{ev: classify(gateway.CallLookUp, gateway.Answer{})}, models.OutcomeNotSent, "", models.OutcomeNotSent},
+		{"cancelled", seen(orderBody("CANCELLED", nil, nil)), models.OutcomeConfirmed, "", models.OutcomeRefused},
+		{"expired", seen(orderBody("EXPIRED", nil, nil)), models.OutcomeConfirmed, "", models.OutcomeRefused},
+		{"captured", seen(orderBody("CAPTURED", all(taken("C1", 1500, "X")), nil)), models.OutcomeRefused, "", models.OutcomeRefused},
 	} {
-		if ev, stop := releasable(testRequest("", true), s); !stop || ev.Outcome != models.OutcomeNotSent || ev.Class != "" || ev.Source != models.FromAnswer {
-			t.Errorf("%s: %s", name, ev.JSON())
+		ev, stop := releasable(testRequest("", true), tt.s)
+		if !stop || ev.Outcome != tt.want || ev.Class != tt.class || ev.Source != models.FromAnswer || ev.Outcome == models.OutcomeLost && ev.NextAction != nextContact {
+			t.Errorf("void, %s: %s", tt.name, ev.JSON())
+		}
+		ev, stop = extendable(tt.s)
+		if !stop || ev.Outcome != tt.renew || ev.Source != models.FromAnswer || ev.HoldGone != (tt.name == "cancelled" || tt.name == "expired") {
+			t.Errorf("extension, %s: %s", tt.name, ev.JSON())
 		}
 	}
-	for status, class := range map[int]models.Class{401: models.ClassConfig, 429: models.ClassThrottled} {
-		s := sight{ev: classify(gateway.CallLookUp, answered(status, errorBody("TOO_MANY_REQUESTS")))}
-		if ev, stop := releasable(testRequest("", true), s); !stop || ev.Outcome != models.OutcomeNotSent || ev.Class != class {
-			t.Errorf("%d: %s", status, ev.JSON())
-		}
+	if _, stop := extendable(seen(orderBody("AUTHORIZED", nil, nil))); stop {
+		t.Error("a good order is not extended")
 	}
 }
 

@@ -18,7 +18,7 @@ func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Ev
 	base := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,
-		RequestID:  gateway.CleanText(a.Header.Get(debugHeader)),
+		RequestID:  gateway.CleanID(a.Header.Get(debugHeader)),
 		RetryAfter: gateway.RetryAfter(a.Header),
 	}
 	if call == gateway.CallLookUp {
@@ -85,7 +85,7 @@ func withError(ev models.Evidence, e apiError) models.Evidence {
 		}
 	}
 	if ev.RequestID == "" {
-		ev.RequestID = gateway.CleanText(e.DebugID)
+		ev.RequestID = gateway.CleanID(e.DebugID)
 	}
 	if m := gateway.CleanText(e.Message); m != "" {
 		ev.Message = m
@@ -137,7 +137,7 @@ func success(ev models.Evidence, call gateway.Label, r gateway.Request, body []b
 // captured reads one capture, wherever it was found.
 func captured(ev models.Evidence, c capture, r gateway.Request) models.Evidence {
 	cents, currency, ok := c.Amount.cents()
-	ev.GatewayTransactionID = gateway.CleanText(c.ID)
+	ev.GatewayTransactionID = gateway.CleanID(c.ID)
 	switch c.Status {
 	case statusCompleted, statusRefunded, statusPartiallyRefunded:
 		if !ok {
@@ -178,7 +178,7 @@ var pendingNext = map[string]string{
 // refunded reads one refund, wherever it was found.
 func refunded(ev models.Evidence, re refund) models.Evidence {
 	cents, currency, ok := re.Amount.cents()
-	ev.GatewayTransactionID = gateway.CleanText(re.ID)
+	ev.GatewayTransactionID = gateway.CleanID(re.ID)
 	switch {
 	case re.Status == statusCompleted && ok:
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeConfirmed, cents, currency, ""
@@ -209,7 +209,7 @@ func voided(ev models.Evidence, auth authorization, before []capture) models.Evi
 		return ev
 	}
 	ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeConfirmed, false, ""
-	ev.AmountCents, ev.CurrencyCode, ev.GatewayTransactionID = cents, currency, gateway.CleanText(auth.ID)
+	ev.AmountCents, ev.CurrencyCode, ev.GatewayTransactionID = cents, currency, gateway.CleanID(auth.ID)
 	ev.Message = ""
 	return ev
 }
@@ -226,7 +226,7 @@ func liveCents(c capture) (int64, string, bool) {
 // reauthorized reads the authorization that takes the place of the one before.
 func reauthorized(ev models.Evidence, auth authorization) models.Evidence {
 	cents, currency, ok := auth.Amount.cents()
-	ev.GatewayTransactionID = gateway.CleanText(auth.ID)
+	ev.GatewayTransactionID = gateway.CleanID(auth.ID)
 	switch {
 	case auth.Status == authCreated && ok:
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.HoldEndsAt = models.OutcomeConfirmed, cents, currency, auth.ends()

@@ -250,7 +250,7 @@ func made(name, prefix string) bool {
 
 func gone(ev models.Evidence, auth authorization, code string) models.Evidence {
 	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, nextCancel, code
-	ev.GatewayTransactionID, ev.Message = gateway.CleanText(auth.ID), "the hold is "+auth.Status+" at PayPal"
+	ev.GatewayTransactionID, ev.Message = gateway.CleanID(auth.ID), "the hold is "+auth.Status+" at PayPal"
 	return ev
 }
 
@@ -306,7 +306,7 @@ func lookedVoid(s sight) models.Evidence {
 		return releasedOf(s)
 	case authCaptured:
 		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextRefund
-		ev.GatewayTransactionID, ev.ErrorCode = gateway.CleanText(s.auth.ID), "PREVIOUSLY_CAPTURED"
+		ev.GatewayTransactionID, ev.ErrorCode = gateway.CleanID(s.auth.ID), "PREVIOUSLY_CAPTURED"
 		ev.Message = "the hold was captured; it can only be refunded"
 		return ev
 	case authDenied:

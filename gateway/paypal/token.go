@@ -108,7 +108,7 @@ func (t *tokens) forget() {
 func granted(a gateway.Answer, asked time.Time) (grant, *models.Evidence) {
 	ev := models.Evidence{
 		Outcome: models.OutcomeNotSent, NextAction: nextRetry, Status: a.Status,
-		RequestID: gateway.CleanText(a.Header.Get(debugHeader)), RetryAfter: gateway.RetryAfter(a.Header),
+		RequestID: gateway.CleanID(a.Header.Get(debugHeader)), RetryAfter: gateway.RetryAfter(a.Header),
 	}
 	if a.Phase != gateway.PhaseAnswered {
 		ev.Message = message(a, "no access token was had")

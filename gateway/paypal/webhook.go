@@ -68,7 +68,7 @@ func ParseWebhook(ctx context.Context, body []byte, header http.Header, ids []st
 		return gateway.Notice{}, fmt.Errorf("%w: it is no event", gateway.ErrUnreadable)
 	}
 	return e.explain(gateway.Notice{
-		EventID: gateway.CleanText(e.ID), Type: gateway.CleanText(e.Type), At: e.Created.Time, Live: sent.live(),
+		EventID: gateway.CleanID(e.ID), Type: gateway.CleanText(e.Type), At: e.Created.Time, Live: sent.live(),
 		Evidence: models.Evidence{Source: models.FromWebhook, Message: "event " + gateway.CleanText(e.Type)},
 	}), nil
 }
@@ -156,18 +156,18 @@ func (e webhookEvent) explain(n gateway.Notice) gateway.Notice {
 		}
 	case "PAYMENT.CAPTURE.COMPLETED", "PAYMENT.CAPTURE.PENDING", "PAYMENT.CAPTURE.DENIED", "PAYMENT.CAPTURE.DECLINED":
 		if c, ok := parseCapture(e.Resource); ok {
-			n.Kind, n.Hold = models.Capture, gateway.CleanText(c.hold())
+			n.Kind, n.Hold = models.Capture, gateway.CleanID(c.hold())
 			if made(c.InvoiceID, "cap_") {
 				n.Reference = c.InvoiceID
 			}
 		}
 	case "PAYMENT.AUTHORIZATION.VOIDED":
 		if x, ok := parseAuthorization(e.Resource); ok {
-			n.Kind, n.Hold = models.Void, gateway.CleanText(x.ID)
+			n.Kind, n.Hold = models.Void, gateway.CleanID(x.ID)
 		}
 	case "PAYMENT.AUTHORIZATION.CREATED":
 		if x, ok := parseAuthorization(e.Resource); ok {
-			n.Hold = gateway.CleanText(x.ID)
+			n.Hold = gateway.CleanID(x.ID)
 		}
 	}
 	return n

@@ -12,14 +12,6 @@ const (
 	adyenKeyLife = 31 * 24 * time.Hour
 )
 
-// The modifications, as they stand in their paths.
-const (
-	adyenCaptures  = "captures"
-	adyenCancels   = "cancels"
-	adyenRefunds   = "refunds"
-	adyenReversals = "reversals"
-)
-
 // adyenEntry is what an entry of the book says on Adyen's wire beyond the fields
 // that all wires share. The entry's ID is the PSP reference of what was asked.
 type adyenEntry struct {

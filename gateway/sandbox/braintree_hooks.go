@@ -30,11 +30,15 @@ func (s *Server) braintreeEvent(hold, kind, subject string) event {
 // BraintreeForm is a webhook's body as Braintree sends it: a payload, and the
 // signature that a pair of keys, "public:private", makes of it.
 func BraintreeForm(body []byte, keys gateway.Secret) []byte {
+	return BraintreePayload(wrapped(base64.StdEncoding.EncodeToString(body)), keys)
+}
+
+// BraintreePayload is such a body with a payload that is as given.
+func BraintreePayload(payload string, keys gateway.Secret) []byte {
 	public, private, found := strings.Cut(keys.Reveal(), ":")
 	if !found {
 		public, private = "guessed", public
 	}
-	payload := wrapped(base64.StdEncoding.EncodeToString(body))
 	key := sha1.Sum([]byte(private))
 	mac := hmac.New(sha1.New, key[:])
 	_, _ = mac.Write([]byte(payload))

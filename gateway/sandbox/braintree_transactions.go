@@ -25,7 +25,7 @@ type braintreeBody struct {
 
 // underscored finds the names of elements as some of Braintree's libraries write
 // them: order_id for order-id.
-var underscored = regexp.MustCompile(`</?[a-z_]+>`)
+var underscored = regexp.MustCompile(`</?[a-z_]+[ >]`)
 
 func readBraintree(raw []byte) (body braintreeBody, err error) {
 	if len(raw) == 0 {

@@ -55,7 +55,10 @@
 // /cancels, /refunds and /reversals are answered 201 received, and what became of
 // them is told by webhook only. Keys live for 31 days. Config.Adyen says whether
 // several partial captures are enabled. Endpoints with "wire":"adyen" get Adyen's
-// events; their secret is the hexadecimal HMAC key.
+// events; their secret is the hexadecimal HMAC key. A decline is a webhook, and
+// final; pending=30s has it told later; an internal error is not kept for a key. The
+// dashboard knows capture, refund, cancel, dispute, and what befalls the newest
+// capture or refund days later: capture_failed, recapture, refund_failed.
 //
 // /checkoutcom speaks Checkout.com's: POST /payments (any sk_… key) with capture
 // false makes a payment that is a hold, with the fault in metadata.fault; GET
@@ -64,6 +67,36 @@
 // then the action stands in the list without a result. Keys answer for 24 hours with
 // what was accepted, and for a 5xx with nothing. Endpoints with "wire":"checkoutcom" get
 // Checkout.com's events; their secret is the signature key.
+//
+// /klarna speaks Klarna's: POST /payments/v1/authorizations/{any token}/order makes an
+// order as a checkout does (any username and password; its lines must add up), with
+// the fault in merchant_data or merchant_reference2: "fault=decline:2". Order
+// Management v1: GET of an order, its captures and refunds, POST /captures, /refunds,
+// /cancel, /release-remaining-authorization and /extend-authorization-time. Under a
+// Klarna-Idempotency-Key the first answer is repeated for 24 hours whatever else the
+// request says, a 403 included and a 5xx not. Orders live for 28 days. Nothing is sent:
+// Klarna signs nothing.
+//
+// /external is a merchant's external gateway, by Commerce Layer's contract: POST
+// /external/holds with amount_cents and currency_code makes a hold as a checkout
+// does, with the fault in metadata.fault; POST /capture, /void and /refund take
+// signed documents (secrets in Config.External) and book once per Idempotency-Key
+// and once per capstan_reference, for 30 days. With "async":"2s" in the hold, or
+// under pending=2s, the answer is 202 with an action_id, and the endpoints with
+// "wire":"external" are called back so much later, signed with their secret.
+// Refusals are final: a soft decline is none here.
+//
+// /braintree speaks Braintree's gateway API, in XML, below /merchants/{any id} with any pair
+// of keys: POST /transactions makes a sale that is authorized (the merchant account's id is
+// its currency, the nonce of Braintree's own sandbox says how it is paid, and the custom
+// field fault, or an order id "fault=…", carries the fault), GET /transactions/{id} shows it
+// or a refund, PUT /submit_for_settlement and /void, POST /refund, and PUT /settle and
+// /settlement_decline as Braintree's sandbox has them for tests. What was submitted settles
+// by itself after Config.Braintree.Settles; until then a void returns it, which stands in
+// the book as a refund, and after that a refund does. There are no keys. Endpoints with
+// "wire":"braintree" get Braintree's events; their secret is "public:private". The dashboard
+// knows capture, void, settling, settle, settlement_declined, refund, refund_failed,
+// dispute and dispute_won.
 //
 // # Faults
 //
@@ -87,9 +120,10 @@
 //
 //	ok                   nothing
 //	decline              402 card_error insufficient_funds, nothing booked
-//	                     (PayPal: 201 with a capture that is DECLINED)
+//	                     (PayPal: 201 with a capture that is DECLINED; Klarna: 403, the
+//	                     order is under review until the next capture)
 //	decline_hard         402 card_error stolen_card, nothing booked
-//	                     (PayPal: 422 TRANSACTION_REFUSED)
+//	                     (PayPal: 422 TRANSACTION_REFUSED; Klarna: 403, rejected)
 //	expired              the hold is released first, as at the end of its life
 //	drop_before          connection closed, nothing booked
 //	charge_then_drop     booked, connection closed without an answer
@@ -111,8 +145,9 @@
 //	wrong_amount[=n]     booked with another amount
 //	wrong_currency       booked in another currency
 //	partial              booked with half the amount
-//	pending=30s          booked, and told as pending for so long (PayPal's wire, and
-//	                     Checkout.com's, where 0s is at once)
+//	pending=30s          booked, and told as pending for so long (PayPal's wire,
+//	                     Braintree's, and Checkout.com's, where 0s is at once; Klarna: 403, the order is
+//	                     under review for so long)
 //	lookup_404           reading answers 404
 //	lookup_500           reading answers 500
 //	lookup_stale         reading answers what was true before the last change

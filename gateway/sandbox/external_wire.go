@@ -12,15 +12,19 @@ import (
 	"github.com/capstan-pay/capstan/gateway"
 )
 
+// ExternalSecret signs the calls of an external gateway whose secrets nobody chose.
+const ExternalSecret = gateway.Secret("sandbox-shared-secret")
+
 // ExternalConfig is how the merchant's external gateway behaves.
 type ExternalConfig struct {
-	// Secrets are the shared secrets that its callers may sign with. Default "sandbox".
+	// Secrets are the shared secrets that its callers may sign with. Default
+	// ExternalSecret.
 	Secrets []gateway.Secret
 }
 
 func (c ExternalConfig) withDefaults() ExternalConfig {
 	if len(c.Secrets) == 0 {
-		c.Secrets = []gateway.Secret{"sandbox"}
+		c.Secrets = []gateway.Secret{ExternalSecret}
 	}
 	return c
 }

@@ -14,7 +14,7 @@ func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Ev
 	base := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,
-		RequestID:  gateway.CleanText(a.Header.Get("Request-Id")),
+		RequestID:  gateway.CleanID(a.Header.Get("Request-Id")),
 		RetryAfter: gateway.RetryAfter(a.Header),
 	}
 	if call == gateway.CallLookUp {
@@ -122,7 +122,7 @@ func captured(ev models.Evidence, pi paymentIntent, r gateway.Request) models.Ev
 	reference := pi.Metadata[metadataReference]
 	ev.Outcome, ev.Class, ev.HoldGone, ev.Answered, ev.NextAction = models.OutcomeConfirmed, "", false, false, ""
 	ev.AmountCents, ev.CurrencyCode = cents, currency
-	ev.GatewayTransactionID, ev.Token = gateway.CleanText(pi.ID), gateway.CleanText(pi.LatestCharge.ID)
+	ev.GatewayTransactionID, ev.Token = gateway.CleanID(pi.ID), gateway.CleanID(pi.LatestCharge.ID)
 	ev.Foreign = reference != r.Reference && (reference != "" || !r.OnlyOne)
 	if ev.Foreign {
 		ev.NextAction = nextContact
@@ -136,7 +136,7 @@ func canceledCapture(ev models.Evidence, pi paymentIntent, r gateway.Request) mo
 		return captured(ev, pi, r) // a part was taken before the rest was given up
 	}
 	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, nextReauthorize
-	ev.GatewayTransactionID = gateway.CleanText(pi.ID)
+	ev.GatewayTransactionID = gateway.CleanID(pi.ID)
 	if ev.ErrorCode == "" {
 		ev.ErrorCode = "payment_intent_canceled"
 	}
@@ -171,14 +171,14 @@ func voided(ev models.Evidence, pi paymentIntent) models.Evidence {
 	}
 	ev.Outcome, ev.Class, ev.HoldGone, ev.Answered, ev.NextAction = models.OutcomeConfirmed, "", false, false, ""
 	ev.AmountCents, ev.CurrencyCode = cents, currency
-	ev.GatewayTransactionID, ev.Token = gateway.CleanText(pi.ID), gateway.CleanText(pi.LatestCharge.ID)
+	ev.GatewayTransactionID, ev.Token = gateway.CleanID(pi.ID), gateway.CleanID(pi.LatestCharge.ID)
 	return ev
 }
 
 // takenAlready: a captured hold cannot be voided any more, only refunded.
 func takenAlready(ev models.Evidence, pi paymentIntent) models.Evidence {
 	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, "refund"
-	ev.GatewayTransactionID = gateway.CleanText(pi.ID)
+	ev.GatewayTransactionID = gateway.CleanID(pi.ID)
 	if ev.ErrorCode == "" {
 		ev.ErrorCode = "payment_intent_unexpected_state"
 	}

@@ -237,11 +237,11 @@ func (l balanceLine) movement() (models.Movement, bool) {
 		return models.Movement{}, false
 	}
 	m := models.Movement{
-		ID: gateway.CleanText(l.ID), Kind: c.kind, Hold: gateway.CleanText(s.PaymentIntent.ID), Reference: gateway.CleanText(s.Metadata[metadataReference]),
-		TransactionID: gateway.CleanText(s.PaymentIntent.ID), Reason: gateway.CleanText(strings.TrimSpace(category + " " + s.Reason)), At: time.Unix(l.Created, 0).UTC(),
+		ID: gateway.CleanID(l.ID), Kind: c.kind, Hold: gateway.CleanID(s.PaymentIntent.ID), Reference: gateway.CleanID(s.Metadata[metadataReference]),
+		TransactionID: gateway.CleanID(s.PaymentIntent.ID), Reason: gateway.CleanText(strings.TrimSpace(category + " " + s.Reason)), At: time.Unix(l.Created, 0).UTC(),
 	}
 	if c.kind == models.MovedRefunded || c.kind == models.MovedFailed {
-		m.TransactionID = gateway.CleanText(l.Source.ID)
+		m.TransactionID = gateway.CleanID(l.Source.ID)
 	}
 	m.AmountCents, m.CurrencyCode, ok = l.money(c.sign, s)
 	// A line that names neither hold nor operation is somebody else's: a payment

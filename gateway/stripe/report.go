@@ -55,13 +55,13 @@ func reported(row gateway.ReportRow) (models.Movement, bool, error) {
 		return models.Movement{}, false, nil
 	}
 	m := models.Movement{
-		ID: gateway.CleanText(row.Get(columnID...)), Kind: c.kind, Hold: gateway.CleanText(row.Get(columnHold...)), Reason: gateway.CleanText(category),
+		ID: gateway.CleanID(row.Get(columnID...)), Kind: c.kind, Hold: gateway.CleanID(row.Get(columnHold...)), Reason: gateway.CleanText(category),
 	}
 	m.TransactionID = m.Hold
-	m.Reference = gateway.CleanText(row.Get("payment_metadata_" + metadataReference))
+	m.Reference = gateway.CleanID(row.Get("payment_metadata_" + metadataReference))
 	if c.kind == models.MovedRefunded || c.kind == models.MovedFailed {
 		m.TransactionID = withPrefix("re_", row.Get(columnRefund...))
-		m.Reference = gateway.CleanText(row.Get("refund_metadata_" + metadataReference))
+		m.Reference = gateway.CleanID(row.Get("refund_metadata_" + metadataReference))
 	}
 	if m.ID == "" {
 		return m, false, errors.New("it has no balance_transaction_id")

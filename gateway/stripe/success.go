@@ -43,7 +43,7 @@ func capturedNow(ev models.Evidence, pi paymentIntent, r gateway.Request) models
 		r.OnlyOne = true
 		return captured(ev, pi, r)
 	case statusProcessing:
-		ev.Outcome, ev.GatewayTransactionID = models.OutcomeAccepted, gateway.CleanText(pi.ID)
+		ev.Outcome, ev.GatewayTransactionID = models.OutcomeAccepted, gateway.CleanID(pi.ID)
 		return ev
 	}
 	ev.Message = "status 200, and the PaymentIntent is " + gateway.CleanText(pi.Status)
@@ -61,11 +61,11 @@ func voidedNow(ev models.Evidence, pi paymentIntent) models.Evidence {
 // authorized reads a new PaymentIntent: only requires_capture is a hold.
 func authorized(ev models.Evidence, pi paymentIntent) models.Evidence {
 	cents, currency, ok := fromStripe(pi.AmountCapturable, pi.Currency)
-	ev.GatewayTransactionID = gateway.CleanText(pi.ID)
+	ev.GatewayTransactionID = gateway.CleanID(pi.ID)
 	switch {
 	case pi.Status == statusRequiresCapture && ok && cents > 0:
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeConfirmed, cents, currency
-		ev.Token = gateway.CleanText(pi.LatestCharge.ID)
+		ev.Token = gateway.CleanID(pi.LatestCharge.ID)
 	case pi.Status == statusProcessing, pi.Status == statusRequiresAction:
 		ev.Outcome, ev.Message = models.OutcomeAccepted, "the payer has to act before the hold exists"
 	case pi.Status == statusCanceled:
@@ -78,7 +78,7 @@ func authorized(ev models.Evidence, pi paymentIntent) models.Evidence {
 
 // refunded reads one refund, wherever it was found.
 func refunded(ev models.Evidence, re refund) models.Evidence {
-	ev.GatewayTransactionID, ev.Token = gateway.CleanText(re.ID), gateway.CleanText(re.Charge.ID)
+	ev.GatewayTransactionID, ev.Token = gateway.CleanID(re.ID), gateway.CleanID(re.Charge.ID)
 	cents, currency, ok := fromStripe(re.Amount, re.Currency)
 	switch {
 	case re.Status == "succeeded" && ok && cents > 0:
@@ -120,7 +120,7 @@ func lookedCapture(ev models.Evidence, pi paymentIntent, r gateway.Request) mode
 	case statusCanceled:
 		return canceledCapture(ev, pi, r)
 	case statusProcessing:
-		ev.Outcome, ev.GatewayTransactionID = models.OutcomeAccepted, gateway.CleanText(pi.ID)
+		ev.Outcome, ev.GatewayTransactionID = models.OutcomeAccepted, gateway.CleanID(pi.ID)
 	case statusRequiresCapture:
 		if pi.AmountReceived > 0 { // taken in part by somebody who kept the rest open
 			return captured(ev, pi, r)

@@ -54,8 +54,8 @@ func ParseWebhook(body []byte, header http.Header, secrets []gateway.Secret, now
 		return gateway.Notice{}, fmt.Errorf("%w: it is no event", gateway.ErrUnreadable)
 	}
 	n := gateway.Notice{
-		EventID: gateway.CleanText(e.ID), Type: gateway.CleanText(e.Type), At: time.Unix(e.Created, 0).UTC(), Live: e.Livemode,
-		Evidence: models.Evidence{Source: models.FromWebhook, Message: "event " + gateway.CleanText(e.Type), RequestID: gateway.CleanText(e.Request.ID)},
+		EventID: gateway.CleanID(e.ID), Type: gateway.CleanText(e.Type), At: time.Unix(e.Created, 0).UTC(), Live: e.Livemode,
+		Evidence: models.Evidence{Source: models.FromWebhook, Message: "event " + gateway.CleanText(e.Type), RequestID: gateway.CleanID(e.Request.ID)},
 	}
 	return e.explain(n), nil
 }
@@ -155,10 +155,10 @@ func (e event) explainIntent(n gateway.Notice) gateway.Notice {
 	if !ok {
 		return n
 	}
-	n.Hold = gateway.CleanText(pi.ID)
+	n.Hold = gateway.CleanID(pi.ID)
 	switch e.Type {
 	case "payment_intent.succeeded":
-		n.Kind, n.Reference = models.Capture, gateway.CleanText(pi.Metadata[metadataReference])
+		n.Kind, n.Reference = models.Capture, gateway.CleanID(pi.Metadata[metadataReference])
 		if n.Reference != "" && pi.Status == statusSucceeded {
 			n.Evidence = captured(n.Evidence, pi, gateway.Request{Reference: n.Reference})
 		}
@@ -180,21 +180,21 @@ func (e event) explainCharge(n gateway.Notice) gateway.Notice {
 	if json.Unmarshal(e.Data.Object, &ch) != nil || ch.Object != "charge" || ch.PaymentIntent.ID == "" {
 		return n
 	}
-	n.Hold = gateway.CleanText(ch.PaymentIntent.ID)
+	n.Hold = gateway.CleanID(ch.PaymentIntent.ID)
 	switch e.Type {
 	case "charge.captured":
-		n.Kind, n.Reference = models.Capture, gateway.CleanText(ch.Metadata[metadataReference])
+		n.Kind, n.Reference = models.Capture, gateway.CleanID(ch.Metadata[metadataReference])
 		cents, currency, ok := fromStripe(ch.AmountCaptured, ch.Currency)
 		if n.Reference != "" && ch.Captured && ok && cents > 0 {
 			n.Evidence.Outcome, n.Evidence.AmountCents, n.Evidence.CurrencyCode = models.OutcomeConfirmed, cents, currency
-			n.Evidence.GatewayTransactionID, n.Evidence.Token = n.Hold, gateway.CleanText(ch.ID)
+			n.Evidence.GatewayTransactionID, n.Evidence.Token = n.Hold, gateway.CleanID(ch.ID)
 		}
 	case "charge.expired":
 		n.Kind = models.Void
 		cents, currency, ok := fromStripe(ch.Amount, ch.Currency)
 		if !ch.Captured && ch.AmountCaptured == 0 && ok {
 			n.Evidence.Outcome, n.Evidence.AmountCents, n.Evidence.CurrencyCode = models.OutcomeConfirmed, cents, currency
-			n.Evidence.GatewayTransactionID, n.Evidence.Token = n.Hold, gateway.CleanText(ch.ID)
+			n.Evidence.GatewayTransactionID, n.Evidence.Token = n.Hold, gateway.CleanID(ch.ID)
 		}
 	case "charge.refunded":
 		if ch.Captured {
@@ -209,11 +209,11 @@ func (e event) explainRefund(n gateway.Notice) gateway.Notice {
 	if !ok || re.PaymentIntent.ID == "" {
 		return n
 	}
-	n.Hold = gateway.CleanText(re.PaymentIntent.ID)
+	n.Hold = gateway.CleanID(re.PaymentIntent.ID)
 	if re.Reason == reasonExpired {
 		return n
 	}
-	n.Kind, n.Reference = models.Refund, gateway.CleanText(re.Metadata[metadataReference])
+	n.Kind, n.Reference = models.Refund, gateway.CleanID(re.Metadata[metadataReference])
 	if n.Reference != "" {
 		n.Evidence = refunded(n.Evidence, re)
 	}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package devstacktest
+
+func memoryDir() string { return "" }
