@@ -68,7 +68,7 @@ test-short: deps ## the tests without the long ones and without the race detecto
 
 .PHONY: prove
 prove: deps-race ## what is long at full size: every crash, 1,000 stuck captures, the restore drill (a quarter of an hour)
-	$(RACE) $(GO) test -race -p 1 -timeout 60m ./store ./worker ./cmd/capstan -prove
+	$(RACE) $(GO) test -race -p 1 -timeout 60m ./store ./worker ./cmd/capstan ./gateway/external -prove
 
 .PHONY: cover
 cover: deps ## coverage of all packages by all tests, to bin/cover.html

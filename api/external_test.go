@@ -101,10 +101,10 @@ func newMerchant(t *testing.T) *merchant {
 // submitted is a capture of 1,500 that the merchant accepted as act_<hold>.
 func (m *merchant) submitted(t *testing.T, method, hold string) string {
 	t.Helper()
-	m.answers.Store(answer{202, fmt.Sprintf(`{"success":true,"data":{"transaction_token":"tok_%s","amount_cents":1500,"action_id":"act_%s"}}`, hold, hold)})
+	m.answers.Store(answer{202, fmt.Sprintf(`{"success":true,"data":{"transaction_token":"tok_%s","amount_cents":1500,"action_id":"act_%s","metadata":{"psp":"theirs","nested":{}}}}`, hold, hold)})
 	capture := m.pending(t, method, hold)
 	m.run(t, models.Capture, capture)
-	m.get(t, "/api/captures/"+capture).want(t, 200, map[string]any{"data.attributes.state": "submitted", "data.attributes.token": "act_" + hold, "data.attributes.gateway_transaction_id": "tok_" + hold})
+	m.get(t, "/api/captures/"+capture).want(t, 200, map[string]any{"data.attributes.state": "submitted", "data.attributes.token": "act_" + hold, "data.attributes.metadata.psp": "theirs", "data.attributes.metadata.nested": nil, "data.attributes.gateway_transaction_id": "tok_" + hold})
 	return capture
 }
 
@@ -269,14 +269,14 @@ func TestExternalGateways(t *testing.T) {
 	m.send(t, operator, http.MethodPatch, path, reset).want(t, 200, attributes(map[string]any{"circuit_state": "closed", "circuit_failure_count": 0}))
 	stop, _ := json.Marshal(map[string]any{"data": map[string]any{"type": "external_gateways", "id": m.account, "attributes": map[string]bool{"_disable": true}}, "meta": map[string]string{"reason": "they moved"}})
 	stopped := m.send(t, admin, http.MethodPatch, path, string(stop)).want(t, 200, nil)
-	if why, _ := stopped.at(t, "data.attributes.disabled_reason").(string); !strings.Contains(why, "they moved") || !strings.Contains(why, "admin") {
+	if why, _ := stopped.at(t, "data.attributes.paused_reason").(string); !strings.Contains(why, "they moved") || !strings.Contains(why, "admin") {
 		t.Errorf("stopped for %q", why)
 	}
 	m.answers.Store(answer{200, `{"success":true,"data":{"transaction_token":"tok","amount_cents":1500}}`})
 	capture := m.pending(t, m.method(t), "while-stopped")
 	m.run(t, models.Capture, capture)
 	m.get(t, "/api/captures/"+capture).want(t, 200, map[string]any{"data.attributes.state": "pending"})
-	m.patch(t, "external_gateways", m.account, `{"_enable":true}`).want(t, 200, attributes(map[string]any{"disabled_at": nil, "disabled_reason": nil}))
+	m.patch(t, "external_gateways", m.account, `{"_enable":true}`).want(t, 200, attributes(map[string]any{"disabled_at": nil, "paused_reason": nil}))
 	until(t, "the capture succeeds", func() bool {
 		m.run(t, models.Capture, capture)
 		return m.get(t, "/api/captures/"+capture).at(t, "data.attributes.succeeded") == true

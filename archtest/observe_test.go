@@ -18,6 +18,7 @@ var metrics = []string{
 	"capstan_holds_at_risk", "capstan_value_at_risk_cents", "capstan_oldest_open_seconds", "capstan_flagged_operations", "capstan_verdicts_total", "capstan_unpublished",
 	"capstan_inbox_pending", "capstan_sweep_last_success_timestamp_seconds", "asynq_queue_size",
 	"capstan_listing_through_timestamp_seconds", "capstan_listing_findings_total",
+	"capstan_circuit_open",
 	"capstan_invariant_broken", "capstan_audit_last_success_timestamp_seconds",
 }
 

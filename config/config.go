@@ -34,7 +34,7 @@ type CLI struct {
 	Audit     Audit       `cmd:"" help:"Check the ledger's invariants; exit status 1 if one does not hold."`
 	Retain    Retain      `cmd:"" help:"Detach the history of old months, leaving an anchor that the audit checks; nothing is dropped."`
 	Doctor    Doctor      `cmd:"" help:"Check the set-up: database, schema, Redis, credentials."`
-	Sandbox   Sandbox     `cmd:"" help:"The sandbox gateway as an HTTP server: Stripe's wire, and PayPal's below /paypal, over a book of its own."`
+	Sandbox   Sandbox     `cmd:"" help:"The sandbox gateway as an HTTP server: Stripe's wire, and every other gateway's below its name, over a book of its own."`
 	Health    Health      `cmd:"" help:"Ask a health URL; exit status 0 if it answers 2xx. For containers without curl."`
 
 	Bench      Bench    `cmd:"" help:"The benchmark: Capstan and the usual ways of doing the same work, on a private Postgres and Redis of this machine."`

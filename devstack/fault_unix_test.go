@@ -24,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/capstan-pay/capstan/devstack"
+	"github.com/capstan-pay/capstan/devstack/devstacktest"
 )
 
 // parentEnv makes this test binary a parent that starts a stack in the directory
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentEnv); dir != "" {
 		os.Exit(parent(dir))
 	}
-	os.Exit(m.Run())
+	os.Exit(devstacktest.Main(m))
 }
 
 func parent(dir string) int {

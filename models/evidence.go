@@ -88,6 +88,9 @@ type Evidence struct {
 	ErrorCode            string `json:"error_code,omitempty"`
 	ErrorDetail          string `json:"error_detail,omitempty"`
 	Token                string `json:"token,omitempty"`
+	// Metadata is a JSON object of words and numbers that the gateway wants kept
+	// with the operation, at most 2 KiB; what a client attached goes before it.
+	Metadata string `json:"metadata,omitempty"`
 	// NextAction is what a person can do: cancel, reauthorize, retry, contact gateway.
 	NextAction string        `json:"next_action,omitempty"`
 	RetryAfter time.Duration `json:"retry_after,omitempty"`

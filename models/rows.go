@@ -24,6 +24,8 @@ type PaymentGateway struct {
 	Mode         Mode       `bun:"mode"`
 	PausedAt     *time.Time `bun:"paused_at"`
 	PausedReason string     `bun:"paused_reason,nullzero"`
+	// DisabledAt is set beside PausedAt where a person did it: only a person undoes it.
+	DisabledAt *time.Time `bun:"disabled_at"`
 	// LookFirstSince and LookFirstUntil bound the time after a restore in which
 	// even what was never sent is looked up first.
 	LookFirstSince *time.Time `bun:"look_first_since"`

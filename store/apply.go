@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -79,6 +80,7 @@ type moveRest struct {
 	Token            string         `json:"token,omitempty"`
 	AssertedBy       string         `json:"asserted_by,omitempty"`
 	Mechanism        string         `json:"mechanism,omitempty"`
+	Metadata         string         `json:"metadata,omitempty"` // a JSON object
 	HoldClose        string         `json:"hold_close,omitempty"`
 	Leaves           bool           `json:"leaves,omitempty"`
 	Verdict          models.Verdict `json:"verdict,omitempty"`
@@ -296,7 +298,7 @@ func (m Move) row(event models.Event) (moveRow, error) {
 			Try: count(d.CountTry), Look: count(d.CountLook), Unsent: count(d.CountUnsent),
 			UnsentProof: ev.Outcome == models.OutcomeNotSent && ev.Source == models.FromAnswer,
 			Flag:        d.Flag, ClearFlag: d.ClearFlag, OrderVersion: m.OrderVersion, OrderTotal: m.OrderTotal,
-			Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token),
+			Message: clean(ev.Message), ErrorCode: clean(ev.ErrorCode), ErrorDetail: clean(ev.ErrorDetail), Token: clean(ev.Token), Metadata: flat(ev.Metadata),
 			Leaves: m.Leaves && to.Live(),
 		},
 	}
@@ -359,7 +361,36 @@ func cleanEvidence(ev models.Evidence) models.Evidence {
 	} {
 		*s = clean(*s)
 	}
+	ev.Metadata = flat(ev.Metadata)
 	return ev
+}
+
+// maxMetadata bounds what a gateway has kept with an operation, in bytes.
+const maxMetadata = 2 << 10
+
+// flat reads a gateway's metadata, or what of it is words, numbers and truths. What
+// could keep an outcome from being recorded is left out.
+func flat(text string) string {
+	if text == "" || len(text) > maxMetadata {
+		return ""
+	}
+	var all, out = map[string]any{}, map[string]any{}
+	if json.Unmarshal([]byte(text), &all) != nil {
+		return ""
+	}
+	for name, v := range all {
+		switch v := v.(type) {
+		case string:
+			out[clean(name)] = clean(v)
+		case bool, float64:
+			out[clean(name)] = v
+		}
+	}
+	written, err := json.Marshal(out)
+	if err != nil || len(out) == 0 {
+		return ""
+	}
+	return string(written)
 }
 
 func count(b bool) int {

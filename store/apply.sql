@@ -21,6 +21,7 @@ WITH m AS (
            (m.rest ->> 'order_total')::bigint AS order_total, COALESCE(m.rest ->> 'message', '') AS message,
            COALESCE(m.rest ->> 'error_code', '') AS error_code, COALESCE(m.rest ->> 'error_detail', '') AS error_detail,
            COALESCE(m.rest ->> 'token', '') AS token, COALESCE(m.rest ->> 'asserted_by', '') AS asserted_by, COALESCE(m.rest ->> 'mechanism', '') AS mechanism,
+           (m.rest ->> 'metadata')::jsonb AS metadata,
            COALESCE(m.rest ->> 'hold_close', '') AS hold_close, COALESCE((m.rest ->> 'leaves')::boolean, false) AS leaves,
            COALESCE(m.rest ->> 'verdict', '') AS verdict, COALESCE(m.rest ->> 'rule', '') AS rule, COALESCE(m.rest ->> 'action', '') AS action,
            (m.rest ->> 'verdict_id')::uuid AS verdict_id, (m.rest ->> 'reconciliation_id')::uuid AS reconciliation_id
@@ -75,6 +76,7 @@ WITH m AS (
         error_detail = CASE WHEN m.event = 'confirmed' THEN NULL ELSE COALESCE(NULLIF(m.error_detail, ''), o.error_detail) END,
         token = COALESCE(NULLIF(m.token, ''), o.token),
         asserted_by = COALESCE(NULLIF(m.asserted_by, ''), o.asserted_by), mechanism = COALESCE(NULLIF(m.mechanism, ''), o.mechanism),
+        metadata = CASE WHEN m.metadata IS NULL THEN o.metadata ELSE m.metadata || o.metadata END,
         finished_at = CASE WHEN m.annotates THEN o.finished_at WHEN m.is_live THEN NULL ELSE now() END,
         updated_at = now()
     FROM locked AS m

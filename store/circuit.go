@@ -129,11 +129,11 @@ func (s *Store) actOnGateway(ctx context.Context, tx Tx, g models.PaymentGateway
 	var err error
 	switch action {
 	case DisableGateway:
-		_, err = s.exec(ctx, tx, `UPDATE payment_gateways SET paused_at = COALESCE(paused_at, now()), paused_reason = ?, updated_at = now() WHERE id = ?`,
+		_, err = s.exec(ctx, tx, `UPDATE payment_gateways SET paused_at = COALESCE(paused_at, now()), disabled_at = COALESCE(disabled_at, now()), paused_reason = ?, updated_at = now() WHERE id = ?`,
 			clean("disabled by "+actor+": "+reason), g.ID)
 	case EnableGateway:
 		var n int64
-		n, err = s.exec(ctx, tx, `UPDATE payment_gateways SET paused_at = NULL, paused_reason = NULL, updated_at = now() WHERE id = ? AND paused_at IS NOT NULL`, g.ID)
+		n, err = s.exec(ctx, tx, `UPDATE payment_gateways SET paused_at = NULL, disabled_at = NULL, paused_reason = NULL, updated_at = now() WHERE id = ? AND paused_at IS NOT NULL`, g.ID)
 		if err == nil && n == 1 {
 			err = s.wakeGateway(ctx, tx, g.Slug)
 		}

@@ -94,6 +94,12 @@ func TestActOnGateway(t *testing.T) {
 		if (now.PausedAt != nil) != (action == store.DisableGateway) || (now.CircuitOpenedAt == nil) != (action == store.ResetGatewayCircuit) {
 			t.Errorf("after %s: %+v", action, now)
 		}
+		must(t, b.ResumeGateway(t.Context(), "stripe")) // as a sweep does when the credentials work
+		waiting, err := b.Paused(t.Context())
+		must(t, err)
+		if still, err := b.GatewayBySlug(t.Context(), "stripe"); err != nil || len(waiting) != 0 || (still.PausedAt != nil) != (action == store.DisableGateway) {
+			t.Errorf("after %s a sweep made of it %+v, %v", action, still, err)
+		}
 	}
 	if err := b.ActOnGateway(t.Context(), nil, g, "explode", "olga", "because"); err == nil {
 		t.Error("anything can be done")

@@ -49,10 +49,11 @@ func (s *Store) PauseGateway(ctx context.Context, slug, reason string) error {
 	return nil
 }
 
-// ResumeGateway lets claims go on, and makes the account's open rows due now.
+// ResumeGateway lets claims go on, and makes the account's open rows due now. What
+// a person disabled stays so.
 func (s *Store) ResumeGateway(ctx context.Context, slug string) error {
 	return s.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		n, err := s.exec(ctx, tx, `UPDATE payment_gateways SET paused_at = NULL, paused_reason = NULL, updated_at = now() WHERE slug = ? AND paused_at IS NOT NULL`, slug)
+		n, err := s.exec(ctx, tx, `UPDATE payment_gateways SET paused_at = NULL, paused_reason = NULL, updated_at = now() WHERE slug = ? AND paused_at IS NOT NULL AND disabled_at IS NULL`, slug)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -60,10 +61,10 @@ func (s *Store) ResumeGateway(ctx context.Context, slug string) error {
 	})
 }
 
-// Paused lists the paused accounts.
+// Paused lists the paused accounts that no person disabled.
 func (s *Store) Paused(ctx context.Context) ([]models.PaymentGateway, error) {
 	var gs []models.PaymentGateway
-	err := s.query(ctx, nil, &gs, `SELECT `+s.columns(models.PaymentGateway{}, "g")+` FROM payment_gateways AS g WHERE g.paused_at IS NOT NULL ORDER BY g.slug`)
+	err := s.query(ctx, nil, &gs, `SELECT `+s.columns(models.PaymentGateway{}, "g")+` FROM payment_gateways AS g WHERE g.paused_at IS NOT NULL AND g.disabled_at IS NULL ORDER BY g.slug`)
 	if err != nil {
 		return nil, fmt.Errorf("list paused payment gateways: %w", err)
 	}

@@ -37,7 +37,7 @@ func asItIs(name string) string { return name }
 // widen runs more tests at once than there are processors: nearly all of their
 // time passes waiting for a lease, a schedule or a server.
 func widen() {
-	const atOnce = "12"
+	const atOnce = "14"
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {

@@ -40,33 +40,39 @@ func (p *process) signal(t *testing.T, s syscall.Signal) {
 // late, what it still sends is never sent.
 func TestFrozenWorker(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
+	type pause struct {
 		kind   models.Kind
 		fault  string
 		at     worker.Step
 		nth    int64
 		moved  bool // when it freezes
 		fenced bool // it still has something to say when it wakes
-	}{
+	}
+	pauses := []pause{
 		{models.Capture, "", worker.StepClaimed, 1, false, true},
 		{models.Capture, "", worker.StepAnswered, 1, true, true},
 		{models.Capture, "drop_before", worker.StepAnswered, 1, false, true},
 		{models.Capture, "charge_then_drop", worker.StepAnswered, 1, true, true},
-		{models.Capture, "sticky_500", worker.StepAnswered, 1, false, true},
 		{models.Capture, "decline:1", worker.StepAnswered, 1, false, true},
 		{models.Capture, "drop_before", worker.StepLooked, 1, false, false}, // its time is over: it says nothing
 		{models.Capture, "charge_then_drop", worker.StepLooked, 1, true, true},
 		{models.Capture, "drop_before", worker.StepSending, 1, false, true},
-		{models.Capture, "drop_before", worker.StepAnswered, 2, true, true},
 		{models.Capture, "", worker.StepRecorded, 1, true, false},
-		{models.Refund, "", worker.StepClaimed, 1, false, true},
 		{models.Refund, "ok,amnesia", worker.StepClaimed, 1, false, true}, // a late call would be booked again
 		{models.Refund, "drop_before,ok,amnesia", worker.StepSending, 1, false, true},
 		{models.Refund, "", worker.StepAnswered, 1, true, true},
-		{models.Refund, "drop_before", worker.StepSending, 1, false, true},
-		{models.Void, "", worker.StepClaimed, 1, false, true},
 		{models.Void, "sticky_500", worker.StepAnswered, 1, false, true},
-	} {
+	}
+	if *prove { // what differs little from one of those
+		pauses = append(pauses,
+			pause{models.Capture, "sticky_500", worker.StepAnswered, 1, false, true},
+			pause{models.Capture, "drop_before", worker.StepAnswered, 2, true, true},
+			pause{models.Refund, "", worker.StepClaimed, 1, false, true},
+			pause{models.Refund, "drop_before", worker.StepSending, 1, false, true},
+			pause{models.Void, "", worker.StepClaimed, 1, false, true},
+		)
+	}
+	for _, tt := range pauses {
 		t.Run(fmt.Sprintf("%s %s at %s %d", tt.kind, tt.fault, tt.at, tt.nth), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, setup{})

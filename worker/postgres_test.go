@@ -152,11 +152,12 @@ func (f *faulty) Release(ctx context.Context, c store.Claim, name, why string, w
 }
 
 // TestLostAcknowledgements loses each statement of the ledger, and each
-// acknowledgement of one that was committed.
+// acknowledgement of one that was committed; the later ones take turns unless
+// -prove has both of each.
 func TestLostAcknowledgements(t *testing.T) {
 	t.Parallel()
 	places := newPlaces(t, 10)
-	for _, tt := range []struct {
+	for i, tt := range []struct {
 		method string
 		nth    int
 		fault  string
@@ -176,6 +177,9 @@ func TestLostAcknowledgements(t *testing.T) {
 		{"Record", 1, "decline:1"},
 	} {
 		for _, committed := range []bool{true, false} {
+			if !*prove && i > 4 && committed == (i%2 == 0) {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s %d, %s, committed %t", tt.method, tt.nth, tt.fault, committed), func(t *testing.T) {
 				t.Parallel()
 				w := places.world(t)

@@ -32,7 +32,9 @@ type externalAttributes struct {
 	CircuitFailureCount int      `json:"circuit_failure_count"`
 	CircuitOpenedAt     *string  `json:"circuit_opened_at"`
 	DisabledAt          *string  `json:"disabled_at"`
-	DisabledReason      *string  `json:"disabled_reason"`
+	// An account is paused without a person, too: while its credentials are refused.
+	PausedAt     *string `json:"paused_at"`
+	PausedReason *string `json:"paused_reason"`
 	common
 }
 
@@ -44,7 +46,8 @@ func (c *call) external(g models.PaymentGateway, set ExternalGateway) *resource 
 	return c.render(c.api.externalType, g.ID, externalAttributes{
 		Name: g.Slug, CaptureURL: shown(set.CaptureURL), VoidURL: shown(set.VoidURL), RefundURL: shown(set.RefundURL),
 		ExternalIncludes: append([]string{}, set.Includes...), CircuitState: state, CircuitFailureCount: g.CircuitFailures,
-		CircuitOpenedAt: momentOrNull(g.CircuitOpenedAt), DisabledAt: momentOrNull(g.PausedAt), DisabledReason: orNull(g.PausedReason),
+		CircuitOpenedAt: momentOrNull(g.CircuitOpenedAt), DisabledAt: momentOrNull(g.DisabledAt),
+		PausedAt: momentOrNull(g.PausedAt), PausedReason: orNull(g.PausedReason),
 		common: commonOf(models.Labels{}, moment{g.CreatedAt}, moment{g.UpdatedAt}),
 	}, g)
 }

@@ -1,7 +1,11 @@
 package webhooks
 
 import (
+	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -60,6 +64,37 @@ func TestManyNoticesWeighLittle(t *testing.T) {
 		}
 		if len(messages) != row.notices || with != row.with {
 			t.Errorf("%d notices of %d bytes: %d, of which %d have the message", row.notices, row.body, len(messages), with)
+		}
+	}
+}
+
+// Every word with which a message of Commerce Layer's is refused is explained to
+// the people who set it up.
+func TestEveryRefusalIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/commercelayer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := map[string]bool{"wrong_mode": true, "not_paid_there": true, "not_refunded_there": true}
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range sources {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\bno\("([a-z_]+)"`).FindAllSubmatch(source, -1) {
+			words[string(m[1])] = true
+		}
+	}
+	if len(words) < 20 {
+		t.Errorf("only %d words", len(words))
+	}
+	for word := range words {
+		if !bytes.Contains(page, []byte("`"+word+"`")) {
+			t.Errorf("docs/commercelayer.md does not say what %s means", word)
 		}
 	}
 }

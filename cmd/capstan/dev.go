@@ -173,7 +173,7 @@ Capstan runs.
   API        %s/api            Authorization: Bearer %s
   Asynqmon   %s/asynqmon/      any user name, the token as the password
   metrics    %s/metrics
-  sandbox    %s/v1             Stripe's wire, any secret key sk_test_…; PayPal's below /paypal
+  sandbox    %s/v1             Stripe's wire, any secret key sk_test_…; the other gateways' below their names
   Postgres   %s
   Redis      %s
 For audit, doctor and reconcile in another terminal:

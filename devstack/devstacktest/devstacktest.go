@@ -42,10 +42,23 @@ type template struct {
 
 // Main runs the tests and then stops what they shared. Its result is the exit
 // status; call os.Exit with it.
+//
+// Temporary files, the servers' data among them, are kept in memory where the
+// machine has a directory with room for that: there a database is made and
+// dropped in a third of the time. What a process that dies has written is there
+// as it is on a disk; what outlives the machine is not for a test to see.
 func Main(m *testing.M) int {
+	inMemory, err := useMemory()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "devstacktest: temporary files stay on the disk:", err)
+	}
 	code := m.Run()
-	if err := binary.stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "devstacktest: stop the shared servers:", err)
+	err = binary.stop()
+	if inMemory != "" {
+		err = errors.Join(err, os.RemoveAll(inMemory))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "devstacktest: clean up after the tests:", err)
 		if code == 0 {
 			code = 1
 		}
@@ -88,18 +101,7 @@ func NewStack(t testing.TB, o devstack.Options) *devstack.Stack {
 // It ends with the test.
 func NewRedis(t testing.TB) string {
 	t.Helper()
-	return NewStack(t, inMemory(devstack.Options{NoPostgres: true})).RedisURL
-}
-
-// inMemory puts the data of servers that nobody breaks into memory, where the
-// machine has a directory for that: making and dropping a database takes a third
-// of the time there. What is durable for a process that dies is durable there,
-// too; what outlives the machine is not for a test to see.
-func inMemory(o devstack.Options) devstack.Options {
-	if dir := memoryDir(); dir != "" {
-		o.Dir, o.Ephemeral = dir, true
-	}
-	return o
+	return NewStack(t, devstack.Options{NoPostgres: true}).RedisURL
 }
 
 // NewDatabase returns the address of a fresh database that no other test uses,
@@ -141,7 +143,7 @@ func (b *shared) start() (*devstack.Stack, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	b.stack, b.err = devstack.Start(ctx, inMemory(devstack.Options{NoRedis: true}))
+	b.stack, b.err = devstack.Start(ctx, devstack.Options{NoRedis: true})
 	return b.stack, b.err
 }
 

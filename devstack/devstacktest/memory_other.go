@@ -2,4 +2,4 @@
 
 package devstacktest
 
-func memoryDir() string { return "" }
+func useMemory() (string, error) { return "", nil }

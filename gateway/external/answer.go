@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -25,7 +29,8 @@ type answer struct {
 	message, errorCode, errorDetail string
 	// reference is ours, where the receiver repeats it.
 	reference string
-	metadata  int // how many members it has
+	// metadata is a JSON object of what is kept of it.
+	metadata string
 }
 
 // failure is the error of an answer.
@@ -36,6 +41,8 @@ const (
 	maxToken    = 255
 	maxMetadata = 16 << 10
 	maxMembers  = 50
+	maxKept     = 2 << 10
+	maxName     = 64
 )
 
 // parse reads an answer strictly: one JSON object, names as the contract spells
@@ -116,7 +123,7 @@ func (a *answer) words(data map[string]json.RawMessage) (err error) {
 	return err
 }
 
-// extras reads the metadata, of which only our own reference is used.
+// extras reads the metadata: our own reference, and what is kept of the rest.
 func (a *answer) extras(data map[string]json.RawMessage) error {
 	raw, there := given(data, "metadata")
 	if !there {
@@ -126,14 +133,51 @@ func (a *answer) extras(data map[string]json.RawMessage) error {
 	if err != nil {
 		return fmt.Errorf("metadata: %w", err)
 	}
-	if a.metadata = len(inner); len(raw) > maxMetadata || a.metadata > maxMembers {
+	if len(raw) > maxMetadata || len(inner) > maxMembers {
 		return fmt.Errorf("metadata has more than %d bytes or %d members", maxMetadata, maxMembers)
 	}
 	if word, err := text(inner, "capstan_reference"); err == nil && kindOf(word) != "" {
 		a.reference = word
 	}
+	a.metadata = kept(inner)
 	return nil
 }
+
+// kept is what of a receiver's metadata is stored with the operation: words, whole
+// numbers and truths under plain names, in the order of the names, up to 2 KiB.
+// Everything else of it, and our own, is dropped.
+func kept(all map[string]json.RawMessage) string {
+	out := map[string]any{}
+	last := ""
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if len(name) > maxName || !plainName.MatchString(name) || strings.HasPrefix(name, "capstan_") {
+			continue
+		}
+		var word string
+		var truth bool
+		switch n, err := strconv.ParseInt(string(all[name]), 10, 64); {
+		case err == nil && n > -1<<53 && n < 1<<53:
+			out[name] = n
+		case err == nil: // more digits than every reader of JSON keeps
+			out[name] = string(all[name])
+		case json.Unmarshal(all[name], &word) == nil && string(all[name]) != "null":
+			out[name] = gateway.CleanText(word)
+		case json.Unmarshal(all[name], &truth) == nil && string(all[name]) != "null":
+			out[name] = truth
+		default:
+			continue
+		}
+		text, err := json.Marshal(out)
+		if err != nil || len(text) > maxKept {
+			return last
+		}
+		last = string(text)
+	}
+	return last
+}
+
+// plainName is what a member may be called to be kept.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // kindOf says what a reference of ours is for; empty when it is none.
 func kindOf(reference string) models.Kind {

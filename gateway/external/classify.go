@@ -65,7 +65,7 @@ func decide(ev models.Evidence, r gateway.Request, a answer) models.Evidence {
 		ev.Message = gateway.CleanText(fmt.Sprintf("status %d with an answer that proves nothing: %s", ev.Status, what))
 		return ev
 	}
-	ev.Outcome, ev.Token, ev.NextAction = outcome, a.token, ""
+	ev.Outcome, ev.Token, ev.Metadata, ev.NextAction = outcome, a.token, a.metadata, ""
 	if outcome == models.OutcomeRefused {
 		ev.HoldGone = r.Kind != models.Refund && slices.Contains(goneCodes, a.failure.code)
 		ev.NextAction = nextCancel

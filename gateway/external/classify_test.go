@@ -137,6 +137,9 @@ func TestWords(t *testing.T) {
 	if ev.Token != "tok_1" || ev.GatewayTransactionID != "tok_1" || ev.AmountCents != 1500 || ev.CurrencyCode != "EUR" || ev.RequestID != "req_1" || ev.NextAction != "" {
 		t.Errorf("success: %s", ev.JSON())
 	}
+	if ev.Metadata != `{"foo":"bar"}` {
+		t.Errorf("metadata: %s", ev.Metadata)
+	}
 	ev = classify(asked, answered(202, later))
 	if ev.Token != "act_1" || ev.GatewayTransactionID != "tok_3" || ev.AmountCents != 1500 || ev.CurrencyCode != "EUR" {
 		t.Errorf("accepted: %s", ev.JSON())
@@ -163,6 +166,31 @@ func TestWords(t *testing.T) {
 	nasty := classify(asked, answered(200, strings.Replace(bad, "Not enough", `card 4242424242424242 \u0000 Bearer abcdefghijkl`, 1)))
 	if strings.Contains(nasty.Message, "4242") || strings.Contains(nasty.Message, "abcdefgh") || strings.ContainsRune(nasty.Message, 0) {
 		t.Errorf("not cleaned: %q", nasty.Message)
+	}
+}
+
+// TestMetadata: what is kept of a receiver's own words is little, flat and clean.
+func TestMetadata(t *testing.T) {
+	for sent, want := range map[string]string{
+		`{}`:                                     "",
+		`{"b":"x","a":7,"c":true}`:               `{"a":7,"b":"x","c":true}`,
+		`{"a":{"b":1},"c":[1],"d":null,"e":1.5}`: "",
+		`{"a":"4242 4242 4242 4242","n":"x\u0000y"}`:                                       `{"a":"***","n":"x y"}`,
+		`{"capstan_reference":"x","with blank":"x","":"x"}`:                                "",
+		`{"id":12345678901234567890,"big":1234567890123456789}`:                            `{"big":"1234567890123456789"}`,
+		`{"a":"` + strings.Repeat("ä", 4000) + `","b":"` + strings.Repeat("x", 299) + `"}`: `{"a":"` + strings.Repeat("ä", 150) + `","b":"` + strings.Repeat("x", 299) + `"}`,
+	} {
+		all, err := members([]byte(sent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := kept(all); got != want {
+			t.Errorf("%.80s: kept %.200s, want %.200s", sent, got, want)
+		}
+	}
+	all, err := members([]byte("{" + strings.ReplaceAll(many(50), ":1", `:"`+strings.Repeat("y", 300)+`"`) + "}"))
+	if err != nil || len(kept(all)) > maxKept || len(kept(all)) < maxKept/2 {
+		t.Errorf("%d bytes are kept, %v", len(kept(all)), err)
 	}
 }
 

@@ -2,6 +2,7 @@ package external_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,6 +85,11 @@ func TestConformanceLater(t *testing.T) {
 	h := w.harness(t, "10ms")
 	h.Gateway = recorder{w.Adapter, w}
 	h.Told = w.told
+	if !*prove {
+		h.Faults = slices.DeleteFunc(h.Faults, func(f gatewaytest.Fault) bool {
+			return !slices.Contains(strings.Fields("drop_before charge_then_drop charge_then_500 book_after=150ms amnesia decline_hard expired wrong_amount wrong_currency"), f.Name)
+		})
+	}
 	gatewaytest.Run(t, h)
 }
 

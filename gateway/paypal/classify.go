@@ -15,6 +15,14 @@ import (
 // For a look-up it says only what a failed one proves, which is nothing: the
 // objects of a good one are read by lookedUp.
 func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evidence {
+	ev := proof(call, r, a)
+	if ev.Outcome == models.OutcomeLost && ev.NextAction == "" {
+		ev.NextAction = nextRetry
+	}
+	return ev
+}
+
+func proof(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evidence {
 	base := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,

@@ -305,7 +305,7 @@ func lookedVoid(s sight) models.Evidence {
 	case authVoided:
 		return releasedOf(s)
 	case authCaptured:
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextRefund
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextCancel
 		ev.GatewayTransactionID, ev.ErrorCode = gateway.CleanID(s.auth.ID), "PREVIOUSLY_CAPTURED"
 		ev.Message = "the hold was captured; it can only be refunded"
 		return ev

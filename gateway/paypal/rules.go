@@ -22,7 +22,6 @@ const (
 	nextReauthorize = "reauthorize"
 	nextRetry       = "retry"
 	nextContact     = "contact gateway"
-	nextRefund      = "refund"
 )
 
 var (
@@ -33,7 +32,7 @@ var (
 	lookFirst  = ruling{outcome: models.OutcomeLost, next: nextRetry}
 	// holdGone: such a hold cannot be renewed any more; only a new payment helps.
 	holdGone = ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextCancel}
-	taken    = ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextRefund}
+	taken    = ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextCancel}
 	refused  = ruling{outcome: models.OutcomeRefused, next: nextCancel}
 	barred   = ruling{outcome: models.OutcomeRefused, next: nextContact}
 	declined = ruling{outcome: models.OutcomeDeclined, next: nextRetry}

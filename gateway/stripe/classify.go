@@ -11,6 +11,14 @@ import (
 // the same answer always proves the same. Only what is listed in rules.go, or
 // shown by an object that names our hold, is anything but Lost.
 func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evidence {
+	ev := proof(call, r, a)
+	if ev.Outcome == models.OutcomeLost && ev.NextAction == "" {
+		ev.NextAction = nextRetry
+	}
+	return ev
+}
+
+func proof(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evidence {
 	base := models.Evidence{
 		Source:     models.FromAnswer,
 		Status:     a.Status,
@@ -64,6 +72,9 @@ func failure(ev models.Evidence, call gateway.Label, r gateway.Request, body []b
 	if pi == nil || pi.ID != r.Hold || r.Hold == "" || ev.Class == models.ClassInProgress || e.Type == "idempotency_error" {
 		return ev
 	}
+	if call == gateway.CallCapture || call == gateway.CallVoid {
+		ev.GatewayTransactionID, ev.Token = gateway.CleanID(pi.ID), gateway.CleanID(pi.LatestCharge.ID)
+	}
 	switch call {
 	case gateway.CallCapture:
 		return refusedCapture(ev, *e, *pi, r)
@@ -106,7 +117,7 @@ func refusedCapture(ev models.Evidence, e apiError, pi paymentIntent, r gateway.
 		ev.Outcome, ev.NextAction = models.OutcomeAccepted, ""
 	case statusRequiresAction, statusRequiresConfirmation, statusRequiresPaymentMethod:
 		// There is nothing to take until the payer acts; then there may be.
-		ev.Outcome, ev.NextAction = models.OutcomeDeclined, nextReauthorize
+		ev.Outcome, ev.NextAction = models.OutcomeDeclined, nextCancel
 	}
 	return ev
 }
@@ -135,7 +146,7 @@ func canceledCapture(ev models.Evidence, pi paymentIntent, r gateway.Request) mo
 	if pi.AmountReceived != 0 {
 		return captured(ev, pi, r) // a part was taken before the rest was given up
 	}
-	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, nextReauthorize
+	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, nextCancel
 	ev.GatewayTransactionID = gateway.CleanID(pi.ID)
 	if ev.ErrorCode == "" {
 		ev.ErrorCode = "payment_intent_canceled"
@@ -177,7 +188,7 @@ func voided(ev models.Evidence, pi paymentIntent) models.Evidence {
 
 // takenAlready: a captured hold cannot be voided any more, only refunded.
 func takenAlready(ev models.Evidence, pi paymentIntent) models.Evidence {
-	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, "refund"
+	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, nextCancel
 	ev.GatewayTransactionID = gateway.CleanID(pi.ID)
 	if ev.ErrorCode == "" {
 		ev.ErrorCode = "payment_intent_unexpected_state"

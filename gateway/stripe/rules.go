@@ -19,10 +19,9 @@ type ruling struct {
 
 // What a person can do about it.
 const (
-	nextCancel      = "cancel"
-	nextReauthorize = "reauthorize"
-	nextRetry       = "retry"
-	nextContact     = "contact gateway"
+	nextCancel  = "cancel" // nothing can be renewed at Stripe: a new payment, or the money back
+	nextRetry   = "retry"
+	nextContact = "contact gateway"
 )
 
 var (
@@ -31,10 +30,10 @@ var (
 	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: nextRetry}
 	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, answered: true, next: nextContact}
 	lookFirst  = ruling{outcome: models.OutcomeLost, answered: true, next: nextRetry}
-	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, answered: true, next: nextReauthorize}
+	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, answered: true, next: nextCancel}
 	refused    = ruling{outcome: models.OutcomeRefused, answered: true, next: nextCancel}
 	declined   = ruling{outcome: models.OutcomeDeclined, answered: true, next: nextRetry}
-	hard       = ruling{outcome: models.OutcomeRefused, answered: true, next: nextReauthorize}
+	hard       = ruling{outcome: models.OutcomeRefused, answered: true, next: nextCancel}
 )
 
 // rule is one row of the table. Empty fields match anything; calls is a list

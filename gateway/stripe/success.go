@@ -69,7 +69,7 @@ func authorized(ev models.Evidence, pi paymentIntent) models.Evidence {
 	case pi.Status == statusProcessing, pi.Status == statusRequiresAction:
 		ev.Outcome, ev.Message = models.OutcomeAccepted, "the payer has to act before the hold exists"
 	case pi.Status == statusCanceled:
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextReauthorize
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextCancel
 	default:
 		ev.Message = "status 200, and the PaymentIntent is " + gateway.CleanText(pi.Status)
 	}
