@@ -85,6 +85,9 @@ func Judge(o Operation, ev Evidence, f Facts) Decision {
 	case OutcomeConfirmed:
 		return confirmed(o, ev, f)
 	case OutcomeRefused:
+		if f.Repeats && ev.Source == FromAnswer && o.UnknownSince != nil {
+			return refusedOnRepeat(o, f)
+		}
 		return refused(ev)
 	case OutcomeAccepted:
 		return accepted(o, ev, f)

@@ -195,6 +195,9 @@ func scenes() []scene {
 					union([]int{qKind}, insideMatters(outcome, source), repeatMatters),
 				})
 			}
+			if source == models.FromAnswer && outcome == models.OutcomeRefused {
+				all = append(all, scene{map[int]int{qFenced: 1, qState: capturing, qOutcome: i, qSource: j, qRepeats: 1}, []int{qKind, qAge}})
+			}
 			all = append(all,
 				scene{map[int]int{qFenced: 0, qOutcome: i, qSource: j}, append([]int{qKind, qState}, outsideMatters(outcome)...)})
 		}

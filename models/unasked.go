@@ -58,6 +58,16 @@ func cannotTell(d Decision, o Operation) Decision {
 	return d
 }
 
+// refusedOnRepeat: the gateway refused what was sent again after a lost answer. It
+// should have told what became of the first; one that forgot refuses it for having
+// been done. That is no proof that nothing was taken, and a person is called.
+func refusedOnRepeat(o Operation, f Facts) Decision {
+	return Decision{
+		Event: unsettled(o), CountLook: true, Replayed: o.Replayed, Wait: f.nextLook(o), Flag: FlagNoLookUp, Verdict: NeedsAttention,
+		Name: "refused_on_repeat", Rule: "refused when it was sent again, which does not prove that the first call took nothing: the gateway's own books tell",
+	}
+}
+
 // Untold: no program finds out any more what became of the operation.
 func (d Decision) Untold() bool { return d.Name == "no_look_up" || d.Name == "nobody_told" }
 

@@ -17,6 +17,8 @@ type mute struct {
 	window time.Duration
 	// later: it takes every capture and tells the result some other time.
 	later bool
+	// forgets: it does not know a key again, and refuses what was captured already.
+	forgets bool
 }
 
 func (d mute) Capabilities() gateway.Capabilities {
@@ -26,6 +28,9 @@ func (d mute) Capabilities() gateway.Capabilities {
 }
 
 func (d mute) Capture(ctx context.Context, r gateway.Request) models.Evidence {
+	if facts, err := d.Describe(ctx, r.Hold); d.forgets && err == nil && facts.CapturedCents > 0 {
+		return models.Evidence{Outcome: models.OutcomeRefused, Status: 422, ErrorCode: "already_captured"}
+	}
 	ev := d.Gateway.Capture(ctx, r)
 	if d.later && ev.Outcome == models.OutcomeConfirmed {
 		return models.Evidence{Outcome: models.OutcomeAccepted, GatewayTransactionID: ev.GatewayTransactionID, Status: 202}
@@ -106,6 +111,13 @@ func TestRepeatIsLookUp(t *testing.T) {
 		op := w.runs(t, r, p, "it was looked at twice", func(o models.Operation) bool { return o.LookUps >= 2 })
 		if sends, _ := w.claims(t, p.op.ID); op.State != models.Submitted || sends != 1 {
 			t.Errorf("%s after %d sends, want submitted after one", op.State, sends)
+		}
+	})
+	t.Run("refused by a gateway that forgot the key", func(t *testing.T) {
+		p := w.order(t, "charge_then_drop")
+		op := w.runs(t, w.muteRunner(t, mute{window: day, forgets: true}), p, "a person is called", func(o models.Operation) bool { return o.NeedsAttention != "" })
+		if sends, _ := w.claims(t, p.op.ID); op.State != models.Unknown || op.NeedsAttention != models.FlagNoLookUp || sends != 2 || len(w.book(t, p.hold).Captures) != 1 {
+			t.Errorf("%s, flagged %q after %d sends, booked %+v; want unknown, no_look_up, two and once", op.State, op.NeedsAttention, sends, w.book(t, p.hold).Captures)
 		}
 	})
 	t.Run("asked before something else is done", func(t *testing.T) {
