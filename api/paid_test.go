@@ -181,6 +181,20 @@ func TestPaidAtCommerceLayer(t *testing.T) {
 			outcome: "compared", reason: "not in our book", status: "authorized", booked: 0,
 		},
 		{
+			name: "given up here, and taken nowhere", fault: "decline_hard", before: func(t *testing.T, o ordered) { w.run(t, models.Capture, o.capture) },
+			doc:     func(o ordered) clDocument { return clPaid(o.ref, "paid", o.hold) },
+			outcome: "parked", reason: "the gateway does not have it either", state: "failed", status: "authorized", booked: 0,
+		},
+		{
+			name: "given up here, and taken there", fault: "decline_hard",
+			before: func(t *testing.T, o ordered) {
+				w.run(t, models.Capture, o.capture)
+				w.behind(t, "capture", o.hold, 1500)
+			},
+			doc:     func(o ordered) clDocument { return clPaid(o.ref, "paid", o.hold, capture(o.hold, 1500)) },
+			outcome: "compared", reason: "late_success", state: "succeeded", status: "paid", booked: 1,
+		},
+		{
 			name:    "not paid there",
 			doc:     func(o ordered) clDocument { return clPaid(o.ref, "authorized", o.hold, capture(o.hold, 1500)) },
 			outcome: "refused", reason: "not_paid_there", state: "succeeded", status: "paid", booked: 1,
@@ -335,6 +349,11 @@ func TestPayOvertakesApprove(t *testing.T) {
 		}
 	}
 	w.get(t, "/api/orders").want(t, 200, map[string]any{"meta.record_count": 0})
+	// An order that is known, and its hold is not yet: the message waits for it.
+	w.post(t, "orders", `{"reference":"noHold0001","currency_code":"EUR","total_amount_cents":1500}`, to("payment_method", "payment_methods", w.method(t, `,"reference":"pmMethod01"`))).want(t, 201, nil)
+	if outcome, reason := w.tell(t, "orders.pay", clPaid("noHold0001", "paid", "pi_none")); outcome != "" || !strings.Contains(reason, "no hold of it") {
+		t.Errorf("outcome %q: %s", outcome, reason)
+	}
 	// The topic is not signed: an approved order sent as paid leaves no note.
 	body := clOrder(func(o, _, a map[string]any) { o["id"], a["gateway_transaction_id"] = "approved01", hold })
 	if outcome, _ := w.tell(t, "orders.pay", body); outcome != "refused" {

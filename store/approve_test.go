@@ -338,7 +338,9 @@ func TestBulkWaitsForALock(t *testing.T) {
 // until waits for a query to be true.
 func (b bench) until(t *testing.T, query string, args ...any) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !read[bool](t, b, query, args...); {
+	again := time.NewTicker(5 * time.Millisecond) // what is waited for needs the processor, too
+	defer again.Stop()
+	for deadline := time.Now().Add(time.Minute); !read[bool](t, b, query, args...); <-again.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited for %s", query)
 		}

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -28,6 +30,37 @@ func TestPlansOfListings(t *testing.T) {
 	}) {
 		wantIndexes(t, conn, name, query)
 	}
+}
+
+// TestListingThatNeverBegan: whoever goes while a listing begins leaves no lease
+// behind that would hold the next one up.
+func TestListingThatNeverBegan(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, onApproval)
+	tx, err := b.db.Begin()
+	must(t, err)
+	_, err = tx.Exec(`LOCK TABLE reconciliations`)
+	must(t, err)
+	ctx, leave := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.BeginListing(ctx, "stripe", "test", "listing", store.ListingSpan{})
+		ended <- err
+	}()
+	b.stuck(t, 1)
+	if n := read[int](t, b, `SELECT count(*) FROM leases`); n != 1 {
+		t.Errorf("%d leases while it begins, want its own", n)
+	}
+	leave()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it began: %v", err)
+	}
+	if n := read[int](t, b, `SELECT count(*) FROM leases`); n != 0 {
+		t.Error("the lease was not given back")
+	}
+	must(t, tx.Rollback())
+	_, err = b.BeginListing(t.Context(), "stripe", "test", "listing", store.ListingSpan{})
+	must(t, err)
 }
 
 func quoted(s string) string { return "'" + s + "'" }

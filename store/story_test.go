@@ -23,8 +23,9 @@ func TestVerifierOnAGoodLedger(t *testing.T) {
 	b.audited(t)
 }
 
-// storyChecks is how many stories are told; -rapid.checks asks for more.
-const storyChecks = "12"
+// storyChecks is how many stories are told, and with -prove; -rapid.checks asks
+// for more.
+const storyChecks, storyProof = "8", "150"
 
 // TestStories tells random stories about an order: whatever is asked for, in
 // whatever order, with whatever the gateway says and however late, the ledger is
@@ -36,7 +37,11 @@ func TestStories(t *testing.T) {
 			t.Cleanup(func() { must(t, f.Value.Set(f.DefValue)) })
 		}
 	}
-	set("rapid.checks", storyChecks)
+	checks := storyChecks
+	if *prove {
+		checks = storyProof
+	}
+	set("rapid.checks", checks)
 	set("rapid.steps", "50")
 	set("rapid.nofailfile", "true")
 	for name, policy := range map[string]models.Policy{

@@ -20,7 +20,7 @@ func (f fused) Capabilities() gateway.Capabilities {
 	return c
 }
 
-// process is a worker of its own on the same ledger.
+// fusedRunner is the work of another process on the same ledger.
 func (w *world) fusedRunner(t *testing.T, at models.Tempo, name string) *worker.Runner {
 	t.Helper()
 	s := openStore(t, w.databaseURL, at)

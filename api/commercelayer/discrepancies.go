@@ -134,8 +134,12 @@ func (c *call) discrepancy(ctx context.Context, i int, id string) discrepancy {
 	if err != nil {
 		return fail(err)
 	}
+	next, err := c.nextActions([]models.Operation{op})
+	if err != nil {
+		return fail(err)
+	}
 	d.ID, d.Links = op.ID, &links{Related: c.base + "/api/" + c.api.captureType.name + "/" + op.ID}
-	d.Attributes = &discrepancyAttributes{NextActions: append([]string{}, models.NextActions(op)...), Ours: ourSide{
+	d.Attributes = &discrepancyAttributes{NextActions: append([]string{}, next[op.ID]...), Ours: ourSide{
 		State: string(op.State), AmountCents: op.AmountCents, ConfirmedAmountCents: op.ConfirmedCents, CurrencyCode: op.CurrencyCode,
 		GatewayReference: op.GatewayReference, GatewayTransactionID: orNull(op.GatewayTransactionID), NeedsAttention: orNull(op.NeedsAttention),
 	}}

@@ -1,6 +1,7 @@
 package commercelayer
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -195,6 +196,9 @@ func (c *call) configured(sourceType string) (models.PaymentGateway, error) {
 	var types []string
 	for _, a := range c.api.accounts {
 		g, err := c.api.store.GatewayBySlug(c.Context(), a.Slug)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // it has no credentials
+		}
 		if err != nil {
 			return g, err
 		}

@@ -81,7 +81,7 @@ func (a *API) typeOf(kind models.Kind) *resourceType {
 	return a.captureType
 }
 
-func (c *call) operation(op models.Operation, hold *models.Authorization, sourceType string) *resource {
+func (c *call) operation(op models.Operation, next []string, sourceType string) *resource {
 	amount := of(op.AmountCents, op.CurrencyCode)
 	t := transactionAttributes{
 		Number: op.Number, PaymentMethodType: orNull(sourceType), CurrencyCode: op.CurrencyCode,
@@ -92,7 +92,7 @@ func (c *call) operation(op models.Operation, hold *models.Authorization, source
 	}
 	own := ownAttributes{
 		State: string(op.State), Cause: string(op.Cause), NeedsAttention: orNull(op.NeedsAttention), AssertedBy: orNull(op.AssertedBy), ConfirmedAmountCents: op.ConfirmedCents,
-		GatewayReference: op.GatewayReference, FinishedAt: momentOrNull(op.FinishedAt), NextActions: append([]string{}, models.NextActionsOn(op, hold)...),
+		GatewayReference: op.GatewayReference, FinishedAt: momentOrNull(op.FinishedAt), NextActions: append([]string{}, next...),
 	}
 	if op.State.Live() {
 		own.NextAttemptAt = momentOrNull(op.NextAt)
@@ -122,35 +122,41 @@ func (c *call) operations(_ models.Kind, ops []models.Operation) ([]*resource, e
 	if err != nil {
 		return nil, err
 	}
-	ended, err := c.holdsOfFailed(ops)
+	next, err := c.nextActions(ops)
 	if err != nil {
 		return nil, err
 	}
 	rs := make([]*resource, len(ops))
 	for i, op := range ops {
-		rs[i] = c.operation(op, ended[op.AuthorizationID], types[op.OrderID])
+		rs[i] = c.operation(op, next[op.ID], types[op.OrderID])
 	}
 	return rs, nil
 }
 
-// holdsOfFailed are the holds of what failed: whether there is anything left to
-// try depends on them.
-func (c *call) holdsOfFailed(ops []models.Operation) (map[string]*models.Authorization, error) {
+// nextActions are what a person can do about each of the operations. What
+// failed depends on its hold: of one that has ended nothing can be taken again.
+func (c *call) nextActions(ops []models.Operation) (map[string][]string, error) {
 	var ids []string
 	for _, op := range ops {
 		if op.State == models.Failed {
 			ids = append(ids, op.AuthorizationID)
 		}
 	}
-	if len(ids) == 0 {
-		return nil, nil
+	holds := map[string]*models.Authorization{}
+	if len(ids) > 0 {
+		found, err := c.api.store.HoldsBy(c.Context(), c.who.Mode, store.ByID, ids, len(ids))
+		if err != nil {
+			return nil, err
+		}
+		for i, h := range found {
+			holds[h.ID] = &found[i]
+		}
 	}
-	holds, err := c.api.store.HoldsBy(c.Context(), c.who.Mode, store.ByID, ids, len(ids))
-	found := map[string]*models.Authorization{}
-	for i, h := range holds {
-		found[h.ID] = &holds[i]
+	next := make(map[string][]string, len(ops))
+	for _, op := range ops {
+		next[op.ID] = models.NextActionsOn(op, holds[op.AuthorizationID])
 	}
-	return found, err
+	return next, nil
 }
 
 func (a *API) operationResource(kind models.Kind) *resourceType {

@@ -2,6 +2,7 @@ package commercelayer
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"time"
 
@@ -268,9 +269,11 @@ func (c *call) needsPerson(r store.Report) (needs, error) {
 		if err != nil {
 			return needs{}, err
 		}
-		for _, op := range ops {
-			next[op.ID] = models.NextActions(op)
+		of, err := c.nextActions(ops)
+		if err != nil {
+			return needs{}, err
 		}
+		maps.Copy(next, of)
 	}
 	n := needs{Count: r.PeopleCount, First: []needsRow{}}
 	for _, p := range r.People {

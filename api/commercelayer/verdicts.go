@@ -2,6 +2,7 @@ package commercelayer
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,8 +56,9 @@ func amountOf(cents *int64, currency string) money {
 	return money{cents, currency}
 }
 
-// verdict renders a row; op is its operation as it stands now, nil without one.
-func (c *call) verdict(v store.VerdictRow, op *models.Operation) *resource {
+// verdict renders a row; op is its operation as it stands now, nil without one,
+// and next what a person can do about that.
+func (c *call) verdict(v store.VerdictRow, op *models.Operation, next []string) *resource {
 	amount := amountOf(v.AmountCents, v.CurrencyCode)
 	a := verdictAttributes{
 		Verdict: string(v.Verdict), Rule: v.Rule, Action: v.Action, Outcome: v.Outcome, Actor: v.Actor, Kind: orNull(string(v.Kind)),
@@ -71,7 +73,7 @@ func (c *call) verdict(v store.VerdictRow, op *models.Operation) *resource {
 		a.Remedy = orNull(remedyOf(v, op))
 	}
 	if op != nil {
-		a.NextActions = append(a.NextActions, models.NextActions(*op)...)
+		a.NextActions = append(a.NextActions, next...)
 	} else if a.Remedy != nil {
 		a.NextActions = []string{*a.Remedy}
 	}
@@ -86,7 +88,7 @@ func (c *call) verdicts(rows []store.VerdictRow) ([]*resource, error) {
 			ids[v.Kind] = append(ids[v.Kind], *v.OperationID)
 		}
 	}
-	ops := map[string]*models.Operation{}
+	ops, next := map[string]*models.Operation{}, map[string][]string{}
 	for kind, of := range ids {
 		if !slices.Contains(models.Kinds, kind) {
 			continue
@@ -98,14 +100,20 @@ func (c *call) verdicts(rows []store.VerdictRow) ([]*resource, error) {
 		for i := range found {
 			ops[found[i].ID] = &found[i]
 		}
+		can, err := c.nextActions(found)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(next, can)
 	}
 	rs := make([]*resource, len(rows))
 	for i, v := range rows {
 		var op *models.Operation
+		var can []string
 		if v.OperationID != nil {
-			op = ops[*v.OperationID]
+			op, can = ops[*v.OperationID], next[*v.OperationID]
 		}
-		rs[i] = c.verdict(v, op)
+		rs[i] = c.verdict(v, op, can)
 	}
 	return rs, nil
 }

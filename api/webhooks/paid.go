@@ -59,10 +59,13 @@ func (w *Webhooks) compare(ctx context.Context, e store.InboxEvent, d orderDocum
 	if err != nil {
 		return end{}, err
 	}
+	if len(holds) == 0 {
+		return notYet(true, "the order %s is %s there, and no hold of it is known here", d.order.ID, clip(d.attributes.PaymentStatus)), nil
+	}
 	// What cannot be read is no reason to send: then the order as a whole is in doubt.
 	lines, unfit := d.movements(e.Topic, order.CurrencyCode, holds)
 	if unfit == nil && len(lines) == 0 {
-		if lines, err = w.whole(ctx, e.Topic, d, order, holds); err != nil {
+		if lines, err = w.whole(ctx, e.Topic, d, order, holds[0]); err != nil {
 			return end{}, err
 		}
 	}
@@ -81,7 +84,26 @@ func (w *Webhooks) compare(ctx context.Context, e store.InboxEvent, d orderDocum
 	case heard.Looked > 0:
 		return ended(hinted, "%d open captures of the order %s are looked up before they are sent", heard.Looked, d.order.ID), nil
 	}
-	return ended(inSync, "the ledger has what happened to the money of the order %s", d.order.ID), nil
+	_, took, err := w.known(ctx, e.Topic, order)
+	if err != nil || took {
+		return ended(inSync, "the ledger has what happened to the money of the order %s", d.order.ID), err
+	}
+	return ended(parked, "the order %s is %s there; nothing of that is in the ledger, and the gateway does not have it either", d.order.ID, clip(d.attributes.PaymentStatus)), nil
+}
+
+// known says whether an operation of the order, of the kind that a topic tells
+// of, is open here, and whether one took effect.
+func (w *Webhooks) known(ctx context.Context, topic string, order models.Order) (open, took bool, err error) {
+	kind := models.Capture
+	if topic == topicRefund {
+		kind = models.Refund
+	}
+	ops, err := w.store.OperationsBy(ctx, order.Mode, kind, store.ByOrder, []string{order.ID}, maxTransactions)
+	for _, o := range ops {
+		open = open || o.State.Live()
+		took = took || o.State == models.Succeeded || o.State == models.Reset || o.State == models.Reversed
+	}
+	return open, took, err
 }
 
 // findings are told in one sentence.
@@ -96,21 +118,17 @@ func findings(h worker.Heard) string {
 // whole is what a message without transactions says: the order's money was taken,
 // or some of it was given back. Nothing, where our book says so too, or where
 // what is open here tells of it.
-func (w *Webhooks) whole(ctx context.Context, topic string, d orderDocument, order models.Order, holds []models.Authorization) ([]worker.ToldLine, error) {
-	captures, err := w.store.OperationsBy(ctx, order.Mode, models.Capture, store.ByOrder, []string{order.ID}, 1)
-	if err != nil || len(holds) == 0 {
+func (w *Webhooks) whole(ctx context.Context, topic string, d orderDocument, order models.Order, hold models.Authorization) ([]worker.ToldLine, error) {
+	open, took, err := w.known(ctx, topic, order)
+	if err != nil || open || took {
 		return nil, err
 	}
 	kind, cents := models.MovedCaptured, order.TotalAmountCents
 	if topic == topicRefund {
 		kind, cents = models.MovedRefunded, 0
 	}
-	known := kind == models.MovedCaptured && len(captures) > 0 || kind == models.MovedRefunded && order.RefundedCents > 0
-	if known {
-		return nil, nil
-	}
 	return []worker.ToldLine{{Movement: models.Movement{
-		ID: commerceLayer + ":" + d.order.ID + ":" + string(kind), Kind: kind, Hold: holds[0].GatewayTransactionID, AmountCents: cents, CurrencyCode: order.CurrencyCode,
+		ID: commerceLayer + ":" + d.order.ID + ":" + string(kind), Kind: kind, Hold: hold.GatewayTransactionID, AmountCents: cents, CurrencyCode: order.CurrencyCode,
 		Reason: "the order is " + clip(d.attributes.PaymentStatus) + " at Commerce Layer; its transactions are not in the message: add captures and refunds to the webhook's include_resources",
 	}}}, nil
 }

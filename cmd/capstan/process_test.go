@@ -59,7 +59,10 @@ func program(ctx context.Context, t *testing.T, env map[string]string, args ...s
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = []string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir(), "GORACE=" + os.Getenv("GORACE")}
+	cmd.Env = []string{
+		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir(),
+		"GORACE=atexit_sleep_ms=0", // else the race detector holds each for a second before it ends
+	}
 	for k, v := range env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
