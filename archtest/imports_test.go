@@ -26,11 +26,12 @@ const (
 var house = map[string][]string{
 	"models": {},
 
-	"tasks":       {"models"},
-	"gateway":     {"models"},
-	"gateway/...": {"models", "gateway", "gateway/netguard"}, // one provider per folder, and none knows another
-	"gather":      {},
-	"store/...":   {"models", "gather", "store/..."},
+	"tasks":                       {"models"},
+	"gateway":                     {"models"},
+	"gateway/sandbox/sandboxtest": {"models", "gateway", "gateway/sandbox", "gateway/gatewaytest"}, // imported by tests only
+	"gateway/...":                 {"models", "gateway", "gateway/netguard"},                       // one provider per folder, and none knows another
+	"gather":                      {},
+	"store/...":                   {"models", "gather", "store/..."},
 
 	"store/storetest": {"models", "store/...", "devstack/..."}, // imported by tests only
 
@@ -54,7 +55,7 @@ var house = map[string][]string{
 
 // testSupport is what any test may import on top of its package's own line.
 var testSupport = []string{
-	"devstack/...", "store/storetest", "gateway/gatewaytest/...", "gateway/gatewaytest", "gateway/sandbox", "gateway/stripe", "gateway/manual", "gateway/external", "gateway/netguard", "gateway", "models",
+	"devstack/...", "store/storetest", "gateway/gatewaytest/...", "gateway/gatewaytest", "gateway/sandbox/...", "gateway/sandbox", "gateway/stripe", "gateway/manual", "gateway/external", "gateway/netguard", "gateway", "models",
 }
 
 // testsMayAlso widens the map for the tests of one package.
@@ -79,7 +80,7 @@ var thirdParty = map[string][]string{
 	"github.com/stripe/stripe-go":   {}, // the SDKs drive the sandbox in tests, nothing else
 	"github.com/alecthomas/kong":    {"config", "cmd/..."},
 	"flag":                          {"config", "cmd/..."},
-	"testing":                       {"devstack/devstacktest", "store/storetest", "gateway/gatewaytest", "gateway/gatewaytest/contract", "archtest"},
+	"testing":                       {"devstack/devstacktest", "store/storetest", "gateway/gatewaytest", "gateway/gatewaytest/contract", "gateway/sandbox/sandboxtest", "archtest"},
 }
 
 // testThirdParty is where tests may use a library beyond thirdParty. A library

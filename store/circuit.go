@@ -91,13 +91,6 @@ func (s *Store) closeCircuit(ctx context.Context, tx Tx, slug string) (bool, err
 	return false, err
 }
 
-func errorOr(err error, then func() error) error {
-	if err != nil {
-		return err
-	}
-	return then()
-}
-
 // GatewayAction is what a person does to an account.
 type GatewayAction string
 

@@ -16,6 +16,7 @@ import (
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/adyen"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -144,7 +145,7 @@ func TestRepeatedByteForByte(t *testing.T) {
 // TestLastsNot: a capture may fail days after its success, and be taken again; a
 // refund may come back. Each is told once, and under a name of its own.
 func TestLastsNot(t *testing.T) {
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	w := newWorld(t, sandbox.Config{Now: clock.Now})
 	hold := w.hold(t, 1500, "")
 	capture := request(models.Capture, hold, 1500)
@@ -314,7 +315,7 @@ func TestCapabilities(t *testing.T) {
 // TestBookSurvives: a sandbox that starts again answers a repeated key as before,
 // and books nothing twice.
 func TestBookSurvives(t *testing.T) {
-	dir, clock := t.TempDir(), newClock()
+	dir, clock := t.TempDir(), sandboxtest.NewClock()
 	hold, first := "", ""
 	for round := range 2 {
 		s, err := sandbox.New(sandbox.Config{Dir: dir, Now: clock.Now})

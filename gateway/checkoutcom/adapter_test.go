@@ -15,6 +15,7 @@ import (
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/checkoutcom"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -254,7 +255,7 @@ func TestFinalReleasesTheRest(t *testing.T) {
 // TestPending: an accepted capture is pending until it is decided, and its key
 // answers with the acceptance.
 func TestPending(t *testing.T) {
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	w := newWorld(t, sandbox.Config{Now: clock.Now})
 	hold := w.hold(t, 1500, "pending=48h")
 	r := request(models.Capture, hold, 1500)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/external"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -232,7 +233,9 @@ func TestHostileAnswers(t *testing.T) {
 	}
 	for name, answer := range map[string]http.HandlerFunc{
 		"301": redirect(301), "302": redirect(302), "303": redirect(303), "307": redirect(307), "308": redirect(308),
-		"a redirect to itself": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 307) },
+		"a redirect to itself": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		},
 		"a refresh": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Refresh", "0; url="+trap)
 			w.WriteHeader(200)
@@ -295,7 +298,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("%d calls arrived", len(rc.calls))
 	}
 	for name, change := range map[string]func(*external.Config){
-		"nobody listens": func(c *external.Config) { c.VoidURL = nobody(t) },
+		"nobody listens": func(c *external.Config) { c.VoidURL = sandboxtest.Nobody(t) },
 		"no TLS there":   func(c *external.Config) { c.VoidURL = strings.Replace(base, "http:", "https:", 1) },
 		"a private one":  func(c *external.Config) { c.AllowPrivate = false },
 		"no URL":         func(c *external.Config) { c.CaptureURL, c.VoidURL, c.RefundURL = "", "", "" },

@@ -9,7 +9,7 @@ import (
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/external"
 	"github.com/capstan-pay/capstan/gateway/gatewaytest"
-	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -25,28 +25,12 @@ func faults() []gatewaytest.Fault {
 	return out
 }
 
-// scoped puts a fault on the calls of one kind, so that the capture that
-// prepares a refund does not meet it.
-func scoped(kind models.Kind, fault string) string {
-	if fault == "" {
-		return ""
-	}
-	var out []string
-	for part := range strings.SplitSeq(fault, ",") {
-		if !strings.HasPrefix(part, "lookup_") {
-			part = string(kind) + "." + part
-		}
-		out = append(out, part)
-	}
-	return strings.Join(out, ",")
-}
-
 func (w *world) harness(t *testing.T, async string) gatewaytest.Harness {
-	return gatewaytest.Harness{
+	return sandboxtest.On(w.sandbox, gatewaytest.Harness{
 		Gateway:     w.Adapter,
-		Unreachable: w.adapter(t, nobody(t)),
+		Unreachable: w.adapter(t, sandboxtest.Nobody(t)),
 		Hold: func(t *testing.T, kind models.Kind, cents int64, fault string) gatewaytest.Hold {
-			h := gatewaytest.Hold{ID: w.hold(t, cents, async, scoped(kind, fault))}
+			h := gatewaytest.Hold{ID: w.hold(t, cents, async, sandboxtest.Scoped(kind, fault))}
 			if kind == models.Refund {
 				ev := w.Capture(t.Context(), request(models.Capture, h.ID, cents))
 				if ev.Outcome != models.OutcomeConfirmed && ev.Outcome != models.OutcomeAccepted {
@@ -56,20 +40,9 @@ func (w *world) harness(t *testing.T, async string) gatewaytest.Harness {
 			}
 			return h
 		},
-		Bookings: func(_ *testing.T, kind models.Kind, hold string) []gatewaytest.Booking {
-			book := w.sandbox.BookOf(hold)
-			lines := map[models.Kind][]sandbox.Booking{models.Capture: book.Captures, models.Refund: book.Refunds, models.Void: book.Cancels}[kind]
-			var out []gatewaytest.Booking
-			for _, b := range lines {
-				out = append(out, gatewaytest.Booking{Reference: b.Reference, Key: b.Key, AmountCents: b.Amount, Currency: strings.ToUpper(b.Currency)})
-			}
-			return out
-		},
-		Settled:  func(hold string) bool { return w.sandbox.Late(hold) == 0 },
-		Faults:   faults(),
-		Account:  "external",
-		Currency: "EUR",
-	}
+		Faults:  faults(),
+		Account: "external",
+	})
 }
 
 // TestConformance: a gateway that answers at once.

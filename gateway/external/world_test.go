@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -117,17 +116,6 @@ func (w *world) hold(t *testing.T, cents int64, async, fault string) string {
 		t.Fatalf("status %d, %v: %+v", resp.StatusCode, err, made)
 	}
 	return made.Data.Token
-}
-
-// nobody is an address at which nobody listens.
-func nobody(t *testing.T) string {
-	t.Helper()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = closed.Close() }()
-	return "http://" + closed.Addr().String()
 }
 
 func request(kind models.Kind, hold string, cents int64) gateway.Request {

@@ -9,13 +9,14 @@ import (
 
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
 // TestReview: an order under review is not captured yet, a rejected one never,
 // and a refusal that its key repeats is not asked for again under that key.
 func TestReview(t *testing.T) {
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	w := newWorld(t, sandbox.Config{Now: clock.Now})
 	hold := w.hold(t, 1500, "pending=6h")
 	r := request(models.Capture, hold, 1500)
@@ -102,7 +103,7 @@ func TestUnreadSuccess(t *testing.T) {
 
 // TestExpiry: an order that ends is told, and can be extended only before.
 func TestExpiry(t *testing.T) {
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	w := newWorld(t, sandbox.Config{Now: clock.Now})
 	hold := w.hold(t, 1500, "")
 	renew := func(n int) gateway.Request {
@@ -126,7 +127,7 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 	facts, err := w.Describe(t.Context(), hold)
-	if err != nil || facts.CaptureBefore == nil || facts.CaptureBefore.After(newClock().Now().Add(180*24*time.Hour)) {
+	if err != nil || facts.CaptureBefore == nil || facts.CaptureBefore.After(sandboxtest.NewClock().Now().Add(180*24*time.Hour)) {
 		t.Fatalf("describe: %+v, %v", facts, err)
 	}
 	clock.Add(40 * 24 * time.Hour)

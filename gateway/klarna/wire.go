@@ -130,18 +130,6 @@ func (c capture) good() bool { return validID(c.ID) && c.Amount > 0 && sane(&c.A
 
 func (r refund) good() bool { return validID(r.ID) && r.Amount > 0 && sane(&r.Amount) }
 
-func parseCapture(body []byte, id string) (capture, bool) {
-	var c capture
-	ok := json.Unmarshal(body, &c) == nil && c.ID == id && c.good()
-	return c, ok
-}
-
-func parseRefund(body []byte, id string) (refund, bool) {
-	var r refund
-	ok := json.Unmarshal(body, &r) == nil && r.ID == id && r.good()
-	return r, ok
-}
-
 // captured is the sum of the captures, and whether the order says the same: only
 // then is the list all there is.
 func (o order) captured() (int64, bool) {

@@ -16,6 +16,7 @@ import (
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/paypal"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -266,7 +267,7 @@ func TestDuplicateInvoice(t *testing.T) {
 
 // TestPending: 201 may say PENDING; the key and the look-up then tell the rest.
 func TestPending(t *testing.T) {
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	w := newWorld(t, sandbox.Config{Now: clock.Now, PayPal: sandbox.PayPalConfig{TokenLife: 1000 * time.Hour}})
 	hold := w.hold(t, 1500, "pending=48h")
 	r := request(models.Capture, hold, 1500)

@@ -10,6 +10,7 @@ import (
 	"github.com/capstan-pay/capstan/gateway/gatewaytest/contract"
 	"github.com/capstan-pay/capstan/gateway/paypal"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -18,7 +19,7 @@ func TestContract(t *testing.T) {
 	judge := contract.New(t, contract.Document(t, "paypal-payments-v2.json"), contract.Options{Base: "/paypal", Skip: func(r *http.Request) bool {
 		return !strings.HasPrefix(r.URL.Path, "/paypal/v2/payments/") // the token and the order are of other documents
 	}})
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	w := newWorldBehind(t, sandbox.Config{Now: clock.Now, PayPal: sandbox.PayPalConfig{HonorPeriod: time.Millisecond}}, judge.Before)
 	ctx := t.Context()
 	hold := w.hold(t, 1500, "pending=1s,500_unbooked")

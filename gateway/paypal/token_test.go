@@ -15,6 +15,7 @@ import (
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/paypal"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -32,7 +33,7 @@ func (w *world) tokens() int {
 // TestTokenOnceUnderLoad: however many calls need a token, one is asked for,
 // at the start, at its end, and when PayPal takes it back.
 func TestTokenOnceUnderLoad(t *testing.T) {
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	w := newWorld(t, sandbox.Config{Now: clock.Now, PayPal: sandbox.PayPalConfig{TokenLife: time.Hour}})
 	hold := w.hold(t, 1500, "")
 	a := w.adapter(t, paypal.Config{Now: clock.Now})

@@ -11,13 +11,14 @@ import (
 
 	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/gateway/sandbox"
+	"github.com/capstan-pay/capstan/gateway/sandbox/sandboxtest"
 	"github.com/capstan-pay/capstan/models"
 )
 
 // TestReauthorize: only between the honor period and the end, under a new id,
 // and the old one is what a void must name.
 func TestReauthorize(t *testing.T) {
-	clock := newClock()
+	clock := sandboxtest.NewClock()
 	var at http.Handler
 	w := newWorldBehind(t, sandbox.Config{Now: clock.Now, PayPal: sandbox.PayPalConfig{TokenLife: 1000 * time.Hour}}, func(h http.Handler) http.Handler {
 		at = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the gateway's own clock
