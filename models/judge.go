@@ -85,7 +85,7 @@ func Judge(o Operation, ev Evidence, f Facts) Decision {
 	case OutcomeConfirmed:
 		return confirmed(o, ev, f)
 	case OutcomeRefused:
-		if f.Repeats && ev.Source == FromAnswer && o.UnknownSince != nil {
+		if f.Repeats && ev.Source == FromAnswer && o.sentBefore() {
 			return refusedOnRepeat(o, f)
 		}
 		return refused(ev)

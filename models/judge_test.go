@@ -164,3 +164,40 @@ func TestRefusalThatLostItsFence(t *testing.T) {
 		t.Errorf("under the fence: %+v, want refused", d)
 	}
 }
+
+// Where a gateway is asked by sending again, a refusal proves something only of
+// the first call of all: whoever crashed after a send, or sent after it what did
+// not leave, has left nothing in the row but the claim that sent first.
+func TestRefusalOfWhatMayHaveBeenSentBefore(t *testing.T) {
+	refused := models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: "already_captured"}
+	facts := models.Facts{Fenced: true, MaySend: true, Repeats: true, KeyProtects: true}
+	o := models.Operation{Kind: models.Capture, State: models.Capturing, AmountCents: 1500, CurrencyCode: "EUR", Version: 2, SentVersion: ptr(int64(2))}
+	if d := models.Judge(o, refused, facts); d.Event != models.Refused {
+		t.Errorf("the first call was refused: %+v", d)
+	}
+	o.Version = 4
+	if d := models.Judge(o, refused, facts); d.Event != models.Lost || d.Flag != models.FlagNoLookUp {
+		t.Errorf("a second call was refused: %+v, want unknown and a person", d)
+	}
+}
+
+// A webhook may be older than what was tried since: what it says of another
+// transaction, or of an earlier key, ends nothing.
+func TestRefusalOfAnEarlierTry(t *testing.T) {
+	old := models.Evidence{Source: models.FromWebhook, Outcome: models.OutcomeRefused, GatewayTransactionID: "re_1"}
+	confirmed := int64(500)
+	o := models.Operation{Kind: models.Refund, State: models.Succeeded, AmountCents: 500, ConfirmedCents: &confirmed, CurrencyCode: "EUR", GatewayTransactionID: "re_2"}
+	if d := models.Judge(o, old, models.Facts{}); d.Event != "" {
+		t.Errorf("the refund that stands is another: %+v", d)
+	}
+	for _, state := range []models.State{models.Unknown, models.Submitted} {
+		o := models.Operation{Kind: models.Refund, State: state, AmountCents: 500, CurrencyCode: "EUR", GatewayTransactionID: "re_2"}
+		if d := models.Judge(o, old, models.Facts{}); d.Event != models.Hinted {
+			t.Errorf("%s under another id: %+v, want a look", state, d)
+		}
+		o.GatewayTransactionID, o.KeyEpoch = "", 1
+		if d := models.Judge(o, old, models.Facts{}); d.Event != models.Hinted {
+			t.Errorf("%s under a second key: %+v, want a look", state, d)
+		}
+	}
+}

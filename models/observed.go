@@ -137,8 +137,8 @@ func observedRefusal(o Operation, ev Evidence) Decision {
 	switch o.State {
 	case Submitted, Unknown:
 		// A list says what was booked, and seldom why something was not. An answer that
-		// lost its fence may be older than what was sent since.
-		if ev.Source == FromListing || ev.Source == FromAnswer {
+		// lost its fence may be older than what was sent since, and so may a webhook.
+		if ev.Source == FromListing || ev.Source == FromAnswer || ev.Source == FromWebhook && (o.KeyEpoch > 0 || otherTransaction(o, ev)) {
 			return hint("hint_refused", "the gateway says that it was refused, or that the hold changed: look first")
 		}
 		return refused(ev)
@@ -148,7 +148,7 @@ func observedRefusal(o Operation, ev Evidence) Decision {
 		return underWay()
 	case Succeeded:
 		switch {
-		case ev.Source == FromWebhook && o.Kind == Refund:
+		case ev.Source == FromWebhook && o.Kind == Refund && !otherTransaction(o, ev):
 			return Decision{
 				Event: TakenBack, Flag: FlagReversed, Verdict: NeedsAttention, Name: "refund_failed_later",
 				Rule: "the gateway says that this refund failed after it had succeeded",

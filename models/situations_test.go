@@ -261,7 +261,7 @@ func outsideMatters(outcome models.Outcome) []int {
 	case models.OutcomeNone:
 		return []int{qConclusive, qCause, qManual}
 	case models.OutcomeRefused:
-		return []int{qManual}
+		return []int{qManual, qTransaction}
 	}
 	return nil
 }

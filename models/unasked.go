@@ -83,6 +83,12 @@ func unsettled(o Operation) Event {
 // accepted: the gateway gave it an id and has not decided.
 func (o Operation) accepted() bool { return o.GatewayTransactionID != "" }
 
+// sentBefore: a call of an earlier claim may have had an effect. After a crash, or
+// a call since that did not leave, only the claim that sent first tells.
+func (o Operation) sentBefore() bool {
+	return o.UnknownSince != nil || o.SentVersion != nil && *o.SentVersion < o.Version
+}
+
 // mayRepeat: the same call may go out again, which is a send like any other
 // should the first never have arrived.
 func (f Facts) mayRepeat(o Operation) bool {

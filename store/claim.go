@@ -287,11 +287,14 @@ func (c Claim) Facts(t models.Tempo, settleAfter time.Duration, replaysErrors bo
 
 // KeyAge is how long ago something was sent, or may have been, under an
 // idempotency key of an operation for the first time, by the database's clock;
-// zero when nothing was.
+// zero when nothing was. What a restore lost may be as old as the operation.
 func (s *Store) KeyAge(ctx context.Context, id, key string) (time.Duration, error) {
 	var age float64
-	err := s.db.NewRaw(`SELECT COALESCE(extract(epoch FROM now() - min(claimed_at)), 0)::float8 FROM attempts
-		WHERE operation_id = ? AND call = 'send' AND idempotency_key = ?`, id, key).Scan(ctx, &age)
+	err := s.db.NewRaw(`SELECT COALESCE(extract(epoch FROM now() - CASE WHEN o.created_at < g.look_first_since AND COALESCE(t.first >= g.look_first_since, true)
+			THEN o.created_at ELSE t.first END), 0)::float8
+		FROM operations AS o JOIN payment_gateways AS g ON g.id = o.payment_gateway_id CROSS JOIN
+			(SELECT min(claimed_at) AS first FROM attempts WHERE operation_id = ?0 AND call = 'send' AND idempotency_key = ?1) AS t
+		WHERE o.id = ?0`, id, key).Scan(ctx, &age)
 	if err != nil {
 		return 0, fmt.Errorf("read when %s was first sent under its key: %w", id, err)
 	}

@@ -359,3 +359,26 @@ func TestNoticeRestore(t *testing.T) {
 		t.Errorf("without the right to ask: %v", err)
 	}
 }
+
+// TestKeyAgeAfterARestore: what the lost time sent is in no book. A key may be as
+// old as the operation that it belongs to.
+func TestKeyAgeAfterARestore(t *testing.T) {
+	b := restoredBench(t, onApproval, 0)
+	_, err := b.LookFirst(t.Context(), "", time.Time{}, "olga")
+	must(t, err)
+	_, op := b.approved(t)
+	age := func(what string, from, to time.Duration) {
+		t.Helper()
+		got, err := b.KeyAge(t.Context(), op.ID, op.IdempotencyKey())
+		must(t, err)
+		if got < from || got >= to {
+			t.Errorf("%s: the key is %s old, want %s to %s", what, got, from, to)
+		}
+	}
+	b.exec(t, `UPDATE captures SET created_at = created_at - interval '48 hours' WHERE id = $1`, op.ID)
+	age("never sent", 0, time.Minute)
+	b.lookFirst(t, time.Hour)
+	age("perhaps sent in the lost time", 48*time.Hour, 49*time.Hour)
+	b.sendAfterLook(t, b.claim(t, op))
+	age("perhaps sent in the lost time, and again", 48*time.Hour, 49*time.Hour)
+}

@@ -34,13 +34,13 @@ func (w *world) fusedRunner(t *testing.T, at models.Tempo, name string) *worker.
 // first answer; then everything ends as it should.
 func TestCircuitIsShared(t *testing.T) {
 	t.Parallel()
-	at := models.Tempo{Scale: 100}
+	at := models.Tempo{Scale: 15} // a minute is 4 s: time enough to find the circuit open
 	w := newWorld(t, setup{tempo: &at})
 	one, two := w.fusedRunner(t, at, "one"), w.fusedRunner(t, at, "two")
 	run := func(r *worker.Runner, p purchase) { _ = r.Run(t.Context(), p.op.Kind, p.op.ID) } // its error is when to come again
 	broken := []purchase{w.order(t, "500_unbooked"), w.order(t, "charge_then_drop"), w.order(t, "500_unbooked")}
 	for i, r := range []*worker.Runner{one, two, one} {
-		run(r, broken[i])
+		w.runs(t, r, broken[i], "its call was made", func(o models.Operation) bool { return o.SentVersion != nil })
 	}
 	if c, err := w.store.Circuit(t.Context(), account); err != nil || !c.Open || c.Failures != 3 {
 		t.Fatalf("after three failures: %+v, %v", c, err)

@@ -17,8 +17,8 @@ import (
 // stuck runs a purchase's operation once and leaves it where that ended.
 func (w *world) stuck(t *testing.T, p purchase) models.Operation {
 	t.Helper()
-	_ = w.runner(t, staff{name: "first"}).Run(t.Context(), p.op.Kind, p.op.ID)
-	return w.reread(t, p)
+	r := w.runner(t, staff{name: "first"})
+	return w.runs(t, r, p, "its call was made", func(o models.Operation) bool { return o.SentVersion != nil || !o.State.Live() })
 }
 
 // settled waits until enough time has passed since the last send for "none" to

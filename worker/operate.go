@@ -229,13 +229,28 @@ func (r *Runner) known(ctx context.Context, a *account, c store.Claim) models.Fa
 	if !facts.Repeats {
 		return facts
 	}
+	facts.KeyProtects = r.protects(ctx, a, c)
+	return facts
+}
+
+// protects: the key of a claim is young enough for its gateway to know it again.
+func (r *Runner) protects(ctx context.Context, a *account, c store.Claim) bool {
 	age, err := r.store.KeyAge(ctx, c.ID, c.IdempotencyKey())
 	if err != nil {
 		r.log.WarnContext(ctx, "the age of an idempotency key could not be read; nothing is repeated under it now", "operation_id", c.ID, "error", err)
-		return facts
+		return false
 	}
-	facts.KeyProtects = age+r.tempo.Lease() < a.caps.IdempotencyWindow
-	return facts
+	return age+r.tempo.Lease() < a.caps.IdempotencyWindow
+}
+
+// unlisted: the gateway accepted the operation once and would not know its key
+// again, so that a look which does not find it is no proof that it may be sent.
+func (r *Runner) unlisted(ctx context.Context, a *account, c store.Claim) bool {
+	if a.caps.IdempotencyWindow == 0 || c.GatewayTransactionID == "" || c.Replayed || r.protects(ctx, a, c) {
+		return false
+	}
+	_, there, err := r.store.AcceptedAs(ctx, c.ID)
+	return there || err != nil
 }
 
 // look asks the gateway what became of an operation that may have been sent.
@@ -243,6 +258,10 @@ func (r *Runner) look(ctx context.Context, a *account, c store.Claim) (models.Ev
 	call, cancel := context.WithTimeout(ctx, r.tempo.Budget())
 	defer cancel()
 	ev := a.lookUp(call, request(c), r.until(ctx, c))
+	if ev.Outcome == models.OutcomeNone && r.unlisted(ctx, a, c) {
+		ev.Outcome, ev.NextAction = models.OutcomeLost, "contact gateway"
+		ev.Message = "the gateway accepted it and does not list it, and its key does not protect any more"
+	}
 	return ev, models.Judge(c.Operation, ev, r.facts(ctx, a, c, ev))
 }
 

@@ -89,7 +89,7 @@ func TestRepeatIsLookUp(t *testing.T) {
 	t.Run("an order cancelled meanwhile", func(t *testing.T) {
 		p := w.order(t, "drop_before")
 		r := w.muteRunner(t, mute{window: day})
-		_ = r.Run(t.Context(), p.op.Kind, p.op.ID)
+		w.runs(t, r, p, "its call was made", func(o models.Operation) bool { return o.SentVersion != nil })
 		w.cancel(t, p)
 		op := w.runs(t, r, p, "it was looked at twice more", func(o models.Operation) bool { return o.LookUps >= 2 })
 		if sends, _ := w.claims(t, p.op.ID); op.State != models.Unknown || sends != 1 || len(w.book(t, p.hold).Captures) != 0 {
@@ -120,14 +120,75 @@ func TestRepeatIsLookUp(t *testing.T) {
 			t.Errorf("%s, flagged %q after %d sends, booked %+v; want unknown, no_look_up, two and once", op.State, op.NeedsAttention, sends, w.book(t, p.hold).Captures)
 		}
 	})
+	t.Run("refused by a gateway that forgot the key, after a crash", func(t *testing.T) {
+		p := w.order(t, "")
+		r := w.muteRunner(t, mute{window: day, forgets: true})
+		if claims, err := w.store.ClaimAll(t.Context(), p.op.Kind, []string{p.op.ID}, "dead"); err != nil || len(claims) != 1 {
+			t.Fatalf("%d claims: %v", len(claims), err)
+		}
+		adapter := newAdapter(w.front.url(), w.store.Tempo(), w.log)
+		t.Cleanup(adapter.Close)
+		op := w.reread(t, p)
+		if ev := adapter.Capture(t.Context(), gateway.Request{
+			Kind: op.Kind, Reference: op.GatewayReference, Key: op.IdempotencyKey(), AmountCents: total, CurrencyCode: op.CurrencyCode, Hold: p.hold, Final: true,
+		}); ev.Outcome != models.OutcomeConfirmed {
+			t.Fatalf("%s", ev.JSON())
+		}
+		op = w.runs(t, r, p, "a person is called", func(o models.Operation) bool { return o.NeedsAttention != "" || !o.State.Live() })
+		if op.State != models.Unknown || op.NeedsAttention != models.FlagNoLookUp {
+			t.Errorf("%s, flagged %q, and the money is gone: %+v", op.State, op.NeedsAttention, w.book(t, p.hold).Captures)
+		}
+	})
 	t.Run("asked before something else is done", func(t *testing.T) {
 		p := w.order(t, "drop_before")
 		r := w.muteRunner(t, mute{window: day})
-		_ = r.Run(t.Context(), p.op.Kind, p.op.ID)
+		w.runs(t, r, p, "its call was made", func(o models.Operation) bool { return o.SentVersion != nil })
 		w.settleOrder(t, r, p)
 		if op := w.reread(t, p); op.State != models.Unknown || len(w.book(t, p.hold).Captures) != 0 {
 			t.Errorf("%s, booked %+v: settling sends nothing and proves nothing here", op.State, w.book(t, p.hold).Captures)
 		}
 	})
 	w.audit(t)
+}
+
+// shy takes everything, and shows nothing of it when it is asked.
+type shy struct {
+	gateway.Gateway
+	window time.Duration
+}
+
+func (d shy) Capabilities() gateway.Capabilities {
+	c := d.Gateway.Capabilities()
+	c.IdempotencyWindow, c.SettleAfter = d.window, time.Second
+	return c
+}
+
+func (shy) Capture(_ context.Context, r gateway.Request) models.Evidence {
+	return models.Evidence{Outcome: models.OutcomeAccepted, GatewayTransactionID: "act_" + r.Key, Status: 202}
+}
+
+func (shy) LookUp(context.Context, gateway.Request) models.Evidence {
+	return models.Evidence{Outcome: models.OutcomeNone}
+}
+
+// TestAcceptedAndNotListed: what a gateway accepted, and does not list, is sent
+// again only while its key protects.
+func TestAcceptedAndNotListed(t *testing.T) {
+	t.Parallel()
+	at := models.Tempo{Scale: 120}
+	w := newWorld(t, setup{tempo: &at})
+	adapter := newAdapter(w.front.url(), at, w.log)
+	t.Cleanup(adapter.Close)
+	const window = 2 * time.Second
+	r := worker.NewRunner(worker.RunnerConfig{Store: w.store, Accounts: gateway.Accounts{account: shy{adapter, window}}, Name: "shy", Log: w.log})
+	p := w.order(t, "")
+	w.runs(t, r, p, "it was looked at after its key", func(o models.Operation) bool {
+		return w.count(t, `SELECT count(*) FROM attempts WHERE operation_id = $1 AND call = 'look_up' AND claimed_at > (SELECT min(claimed_at) FROM attempts WHERE operation_id = $1) + interval '3 seconds'`, p.op.ID) > 1
+	})
+	if late := w.count(t, `SELECT count(*) FROM attempts WHERE operation_id = $1 AND call = 'send' AND claimed_at > (SELECT min(claimed_at) FROM attempts WHERE operation_id = $1) + interval '2 seconds'`, p.op.ID); late != 0 {
+		t.Errorf("sent %d times under a key that does not protect any more", late)
+	}
+	if op := w.reread(t, p); !op.State.Live() {
+		t.Errorf("it is %s", op.State)
+	}
 }

@@ -36,7 +36,7 @@ func externalProvider() provider {
 		},
 		read: func(s *system) webhooks.Source {
 			secrets, live := s.settings.ExternalSharedSecrets, s.settings.Mode == models.Live
-			return webhooks.Source{Parse: func(body []byte, header http.Header, now time.Time) ([]gateway.Notice, error) {
+			return webhooks.Source{TellsOnce: true, Parse: func(body []byte, header http.Header, now time.Time) ([]gateway.Notice, error) {
 				return external.ParseWebhook(body, header, secrets, live, now)
 			}}
 		},

@@ -25,8 +25,8 @@ func lookedRefund(r gateway.Request, s sight) models.Evidence {
 		}
 	}
 	switch {
-	case len(mine) > 0:
-		return best(mine)
+	case len(mine) > 0 && best(mine).Outcome != models.OutcomeDeclined:
+		return best(mine) // a decline is of an earlier try, and says nothing of one that may still land
 	case t.Status == statusVoided && t.took():
 		return undone(ev, r, t)
 	case t.Status == statusVoided, t.Status == statusExpired, t.fell(), t.Status == statusProcessorDeclined, t.Status == statusRejected:

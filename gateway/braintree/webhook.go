@@ -176,8 +176,15 @@ func (t transaction) explainRefund(kind string, out gateway.Notice) gateway.Noti
 	case kind == "transaction_settled" && t.Status == statusSettled:
 		out.Evidence = refunded(out.Evidence, t)
 	case kind == "transaction_settlement_declined" && t.Status == statusSettleDeclined, kind == "refund_failed" && t.wasDeclined():
-		out.Evidence.Outcome, out.Evidence.NextAction = models.OutcomeRefused, nextRetry
-		out.Evidence.ErrorCode, out.Evidence.GatewayTransactionID = "refund_"+t.Status, gateway.CleanID(t.ID)
+		// Of which try it is, only its id tells: it takes the recorded one back, and
+		// is a reason to look at one that is open.
+		cents, currency, ok := fromBraintree(t.Amount, t.Currency)
+		if !ok {
+			return out
+		}
+		ev := &out.Evidence
+		ev.Outcome, ev.AmountCents, ev.TookCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, cents, currency, nextRetry
+		ev.ErrorCode, ev.GatewayTransactionID = "refund_"+t.Status, gateway.CleanID(t.ID)
 	}
 	if out.Evidence.Outcome != models.OutcomeLost {
 		out.Evidence.Message = message

@@ -120,6 +120,7 @@ func TestWebhookContents(t *testing.T) {
 	ours := "<order-id>" + hookReference + "</order-id>"
 	theirs := "<order-id>SHOP-1</order-id>"
 	taken := models.Evidence{Outcome: models.OutcomeTakenBack, AmountCents: 1500, TookCents: 1500, CurrencyCode: "EUR"}
+	back := models.Evidence{Outcome: models.OutcomeTakenBack, AmountCents: 500, TookCents: 500, CurrencyCode: "EUR"}
 	for _, tt := range []struct {
 		name, xml string
 		kind      models.Kind
@@ -134,8 +135,9 @@ func TestWebhookContents(t *testing.T) {
 		{"disbursed", notification("transaction_disbursed", `<transaction><id>ezc3pr8w</id><amount>15.00</amount></transaction>`), models.Capture, "ezc3pr8w", "", models.Evidence{}},
 		{"refund settled", notification("transaction_settled", creditNotice("settled", "<order-id>ref_aaaaaaaaaaaaaaaaaaaaaaaaaa</order-id>")), models.Refund, "ezc3pr8w", "ref_aaaaaaaaaaaaaaaaaaaaaaaaaa",
 			models.Evidence{Outcome: models.OutcomeConfirmed, AmountCents: 500, CurrencyCode: "EUR"}},
-		{"refund declined", notification("transaction_settlement_declined", creditNotice("settlement_declined", "")), models.Refund, "ezc3pr8w", "", models.Evidence{Outcome: models.OutcomeRefused}},
-		{"refund failed", notification("refund_failed", creditNotice("processor_declined", "")), models.Refund, "ezc3pr8w", "", models.Evidence{Outcome: models.OutcomeRefused}},
+		// Of which try they are, nothing says: they take back the one whose id is recorded, and are a reason to look at one that is open.
+		{"refund declined", notification("transaction_settlement_declined", creditNotice("settlement_declined", "")), models.Refund, "ezc3pr8w", "", back},
+		{"refund failed", notification("refund_failed", creditNotice("processor_declined", "")), models.Refund, "ezc3pr8w", "", back},
 		{"refund failed, and it says it did not", notification("refund_failed", creditNotice("settled", "")), models.Refund, "ezc3pr8w", "", models.Evidence{}},
 		{"dispute opened", notification("dispute_opened", disputeNotice("open", "chargeback", "15.00")), models.Capture, "ezc3pr8w", hookReference, taken},
 		{"dispute of a part", notification("dispute_opened", disputeNotice("open", "chargeback", "5.00")), models.Capture, "ezc3pr8w", hookReference,

@@ -67,6 +67,27 @@ func TestWhatIsSent(t *testing.T) {
 	}
 }
 
+// A whole refund that was declined once is made again: what a look finds of the
+// first does not stand for it.
+func TestWholeRefundAfterADecline(t *testing.T) {
+	r := whole("ezc3pr8w", 1500)
+	credit := `<transaction><id>%s</id><status>%s</status><type>credit</type><currency-iso-code>EUR</currency-iso-code><amount>15.00</amount><order-id>` + r.Reference +
+		`</order-id><refunded-transaction-id>ezc3pr8w</refunded-transaction-id><processor-response-code>2046</processor-response-code></transaction>`
+	a, asked := scripted(t, func(path string) string {
+		switch {
+		case strings.HasSuffix(path, "/refund"):
+			return fmt.Sprintf(credit, "credit2", "submitted_for_settlement")
+		case strings.HasSuffix(path, "/credit1"):
+			return fmt.Sprintf(credit, "credit1", "processor_declined")
+		}
+		return fmt.Sprintf(shownSale, "ezc3pr8w", "<refund-ids><item>credit1</item></refund-ids>")
+	})
+	must(t, a.LookUp(t.Context(), r), models.OutcomeNone, 0)
+	if ev := must(t, a.Refund(t.Context(), r), models.OutcomeConfirmed, 1500); ev.GatewayTransactionID != "credit2" {
+		t.Errorf("%s after %q", ev.JSON(), asked())
+	}
+}
+
 // TestStrangeAnswersToLooks prove nothing.
 func TestStrangeAnswersToLooks(t *testing.T) {
 	many := "<refund-ids>"

@@ -106,7 +106,7 @@ func success(ev models.Evidence, call gateway.Label, a gateway.Answer) models.Ev
 		ev.Message = fmt.Sprintf("status %d without what it made", a.Status)
 		return ev
 	}
-	ev.Outcome, ev.GatewayTransactionID = models.OutcomeAccepted, gateway.CleanText(id)
+	ev.Outcome, ev.GatewayTransactionID = models.OutcomeAccepted, gateway.CleanID(id)
 	ev.Message = "Klarna made it; its amount is read next"
 	return ev
 }

@@ -178,6 +178,14 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// An id is kept as it is, though its digits could be those of a card.
+func TestIDsAreNotMasked(t *testing.T) {
+	const id = "4111-1111-1111-1111"
+	if ev := classify(gateway.CallCapture, answered(201, "", captureHeader, id)); ev.Outcome != models.OutcomeAccepted || ev.GatewayTransactionID != id {
+		t.Errorf("%s", ev.JSON())
+	}
+}
+
 func TestMoney(t *testing.T) {
 	for _, tt := range []struct {
 		cents    int64
