@@ -14,7 +14,7 @@ import (
 	"github.com/capstan-pay/capstan/store"
 )
 
-// stuck runs a purchase's operation once and leaves it where that ended.
+// stuck makes the call of a purchase's operation once and leaves it where that ended.
 func (w *world) stuck(t *testing.T, p purchase) models.Operation {
 	t.Helper()
 	r := w.runner(t, staff{name: "first"})
