@@ -103,7 +103,7 @@ func TestAWordInsteadOfALook(t *testing.T) {
 	for name, window := range map[string]time.Duration{"inconclusive": 24 * time.Hour, worker.RuleCannotBeAsked: at.Lease()} {
 		p := w.order(t, "charge_then_drop")
 		r := w.muteRunner(t, mute{window: window})
-		_ = r.Run(t.Context(), p.op.Kind, p.op.ID)
+		w.runs(t, r, p, "its call was made", func(o models.Operation) bool { return o.SentVersion != nil })
 		_, err := r.Forward(t.Context(), models.Test, p.op.Kind, p.op.ID, "shop", "why")
 		if refusal, ok := refused(err); !ok || refusal.Rule != name {
 			t.Errorf("forwarded: %v, want the refusal %s", err, name)
