@@ -134,9 +134,9 @@ func (b bench) told(t *testing.T) {
 	}
 }
 
-// Room on the page keeps the updates of a capture's life out of the indexes.
+// Room on the page keeps the updates of a capture's life out of the indexes. It
+// is not run beside others: what they hold open keeps pages full.
 func TestUpdatesStayOnTheirPages(t *testing.T) {
-	t.Parallel()
 	const captures, batch = 600, 100
 	b := newBench(t, onApproval)
 	ctx := t.Context()

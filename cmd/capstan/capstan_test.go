@@ -257,9 +257,10 @@ func TestDevKeepsItsData(t *testing.T) {
 	var id string
 	for round := range 2 {
 		t.Run(fmt.Sprint("round ", round+1), func(t *testing.T) {
-			api := address(t)
-			start(t, nil, "dev", "--data", dir, "--listen", api, "--admin-listen", address(t), "--sandbox-listen", address(t))
+			api, admin := address(t), address(t)
+			start(t, nil, "dev", "--data", dir, "--listen", api, "--admin-listen", admin, "--sandbox-listen", address(t))
 			ready(t, api)
+			ready(t, admin) // the last to listen: stopped before that, it was interrupted while it started
 			remote := config.Remote{URL: "http://" + api, Token: "dev"}
 			if round == 0 {
 				s := &shop{api: remote, methods: map[string]string{}}
