@@ -52,9 +52,9 @@ build: check-go ## the static binary bin/capstan
 
 .PHONY: test
 test: deps-race ## every test, with the race detector, on a real Postgres and Redis
-	@echo "Compiling with the race detector (minutes on a fresh machine) and testing, three packages at a time, then the worker alone."
+	@echo "Compiling with the race detector (minutes on a fresh machine) and testing, two packages at a time, then the worker alone."
 ifeq ($(PKG),./...)
-	$(RACE) $(GO) test -race -vet=off -p 3 -timeout $(TESTTIMEOUT) $(LONGEST) $$($(GO) list ./... | grep -v '/capstan/worker$$')
+	$(RACE) $(GO) test -race -vet=off -p 2 -timeout $(TESTTIMEOUT) $(LONGEST) $$($(GO) list ./... | grep -v '/capstan/worker$$')
 	$(RACE) $(GO) test -race -vet=off -timeout $(TESTTIMEOUT) ./worker
 else
 	$(RACE) $(GO) test -race -vet=off -p 1 -timeout $(TESTTIMEOUT) $(PKG)

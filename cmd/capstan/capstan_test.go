@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -30,8 +31,17 @@ func TestThousandApprovals(t *testing.T) {
 		wg.Go(func() {
 			at := s.api
 			at.URL = "http://" + p.apis[i%len(p.apis)]
-			err := call(t.Context(), at, http.MethodPatch, "/api/orders/"+o.OrderID,
-				map[string]any{"type": "orders", "id": o.OrderID, "attributes": map[string]any{"_approve": true}}, nil)
+			approve := func() error {
+				return call(t.Context(), at, http.MethodPatch, "/api/orders/"+o.OrderID,
+					map[string]any{"type": "orders", "id": o.OrderID, "attributes": map[string]any{"_approve": true}}, nil)
+			}
+			err := approve()
+			for range 3 { // on a busy machine a request may come too late for the server; a shop sends it again
+				if !errors.Is(err, errNoAnswer) {
+					break
+				}
+				err = approve()
+			}
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()

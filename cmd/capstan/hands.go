@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -81,6 +82,9 @@ func call(ctx context.Context, r config.Remote, method, path string, body, dest 
 	return send(ctx, r, method, path, map[string]any{"data": body}, dest)
 }
 
+// errNoAnswer: the call may have arrived and taken effect.
+var errNoAnswer = errors.New("no answer")
+
 // send makes one API call and decodes data into dest. A refusal of the API is
 // printed as it is told.
 func send(ctx context.Context, r config.Remote, method, path string, document, dest any) error {
@@ -103,7 +107,7 @@ func send(ctx context.Context, r config.Remote, method, path string, document, d
 	req.Header.Set("Content-Type", "application/vnd.api+json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("%s %s: no answer from %s; does the API run there?", method, path, r.URL)
+		return fmt.Errorf("%s %s: %w from %s: %w; does the API run there?", method, path, errNoAnswer, r.URL, errors.Unwrap(err))
 	}
 	defer res.Body.Close()
 	answer := struct {
