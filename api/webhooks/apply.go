@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/capstan-pay/capstan/gateway"
@@ -135,6 +136,12 @@ func (w *Webhooks) byReference(ctx context.Context, s Source, n gateway.Notice) 
 	if op.PaymentGatewayID != account.ID {
 		return ended(parked, "the %s %s belongs to another gateway account than the sender's", n.Kind, n.Reference), nil
 	}
+	// Shops hand what a payment carries on to the next, our reference with it.
+	if hold, err := w.store.Authorization(ctx, op.Mode, op.AuthorizationID); err != nil {
+		return end{}, err
+	} else if n.Hold != "" && n.Hold != hold.GatewayTransactionID && n.Hold != hold.FirstTransactionID {
+		n.Evidence.Outcome, n.Evidence.Message = models.OutcomeLost, "it is about another hold, "+clip(n.Hold)
+	}
 	return w.observe(ctx, s, op, n)
 }
 
@@ -161,6 +168,8 @@ func (w *Webhooks) byHold(ctx context.Context, s Source, n gateway.Notice) (end,
 		return ended(parked, "refund unknown to us: hold %s was refunded outside Capstan", n.Hold), nil
 	case n.Kind == models.Capture && len(same) == 0:
 		return notYet(true, "hold %s is known, and no capture of it: it may have been captured outside Capstan", n.Hold), nil
+	case len(same) > 1 && n.Kind == models.Capture && n.Evidence.Outcome == models.OutcomeTakenBack:
+		return w.oneOf(ctx, s, n, same)
 	case len(same) == 1 && n.Kind != models.Refund && n.Evidence.Outcome != models.OutcomeLost:
 		result, err := w.observe(ctx, s, same[0], n)
 		if err != nil || n.Kind != models.Void {
@@ -171,6 +180,27 @@ func (w *Webhooks) byHold(ctx context.Context, s Source, n gateway.Notice) (end,
 	return w.hint(ctx, s, n, ops, func(op models.Operation) bool {
 		return op.State.Live() && (op.Kind == n.Kind || n.Kind == models.Void && op.Kind == models.Capture)
 	})
+}
+
+// oneOf finds what a gateway means when it says that it took something of a hold
+// back, and not which operation's. Where several stand a person looks at them all:
+// it proves no amount of any.
+func (w *Webhooks) oneOf(ctx context.Context, s Source, n gateway.Notice, same []models.Operation) (end, error) {
+	same = slices.DeleteFunc(same, func(op models.Operation) bool { return op.State == models.Failed || op.State == models.Cancelled })
+	if len(same) > 1 {
+		n.Evidence.AmountCents, n.Evidence.TookCents, n.Evidence.GatewayTransactionID = 0, 0, ""
+	}
+	result := ended(inSync, "nothing of hold %s stands that it could be about", n.Hold)
+	for _, op := range same {
+		one, err := w.observe(ctx, s, op, n)
+		if err != nil {
+			return end{}, err
+		}
+		if one.later || one.outcome == applied || !result.later && one.outcome == hinted {
+			result = one
+		}
+	}
+	return result, nil
 }
 
 func (w *Webhooks) observe(ctx context.Context, s Source, op models.Operation, n gateway.Notice) (end, error) {

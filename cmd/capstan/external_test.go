@@ -64,3 +64,13 @@ func (p *production) externallyPaid(t *testing.T, s *shop) {
 		t.Errorf("%+v, %v", gateways, err)
 	}
 }
+
+// What a gateway says that cannot be asked is kept until it can be recorded: it
+// says it once.
+func TestWhoCannotBeAskedTellsOnce(t *testing.T) {
+	for _, p := range []provider{adyenProvider(), externalProvider()} {
+		if !p.read(&system{}).TellsOnce {
+			t.Errorf("a message of %s that comes while its operation is claimed is lost", p.slug)
+		}
+	}
+}
