@@ -137,8 +137,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func ready(t *testing.T, addr string) {
 	t.Helper()
-	eventually(t, addr+" is ready", func() bool {
-		res, err := http.Get("http://" + addr + "/readyz")
+	answers(t, addr+"/readyz")
+}
+
+// answers waits until a call is answered with 200.
+func answers(t *testing.T, url string) {
+	t.Helper()
+	eventually(t, url+" answers", func() bool {
+		res, err := http.Get("http://" + url)
 		if err != nil {
 			return false
 		}
@@ -180,12 +186,14 @@ func newProduction(t *testing.T, apis int, extra map[string]string) *production 
 		"CAPSTAN_SANDBOX_LISTEN": p.sandbox, "STRIPE_WEBHOOK_SECRET": "whsec_production",
 		"CAPSTAN_SANDBOX_WEBHOOK_URL": "http://" + p.apis[0] + "/webhooks/stripe",
 	}, "sandbox")
-	p.role(t, "relay", map[string]string{"CAPSTAN_ADMIN_LISTEN": address(t)})
+	relay := address(t)
+	p.role(t, "relay", map[string]string{"CAPSTAN_ADMIN_LISTEN": relay})
 	p.admin = address(t)
 	p.worker = p.role(t, "worker", map[string]string{"CAPSTAN_ADMIN_LISTEN": p.admin})
-	for _, addr := range append(p.apis, p.admin) {
+	for _, addr := range append(p.apis, relay, p.admin) {
 		ready(t, addr)
 	}
+	answers(t, p.sandbox+"/_sandbox/book")
 	return p
 }
 
