@@ -13,8 +13,12 @@
 //
 //   - route.go: routes, dialects, the table;
 //   - server.go: the router and the http.Server with all its limits;
-//   - token.go: bearer tokens, scopes, who is calling; guard.go: the same for
-//     handlers that are no dialect;
+//   - token.go: what a request presents, configured tokens, who is calling;
+//     authority.go: stored tokens, and how long one is believed; secret.go: their
+//     form; guard.go: the same for handlers that are no dialect;
+//   - oauth.go, grant.go: client credentials, and the tokens they are granted;
+//   - idempotency.go: the same request again is answered as the first time;
+//   - limit.go: how much each client may send;
 //   - middleware.go: request id, access log, panics, headers, metrics;
 //   - problem.go: from a Go error to what a client is told;
 //   - body.go: reading a request's body;

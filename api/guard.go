@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 )
 
@@ -9,14 +10,14 @@ import (
 // password, and the token is one under any user name. Requests from other
 // sites that would change something are refused, since a browser sends the
 // password along by itself.
-func Guard(tokens []Token, need Scope, h http.Handler) (http.Handler, error) {
-	keys, err := newKeyring(tokens)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) Guard(need Scope, h http.Handler) http.Handler {
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caller, ok := keys.person(r)
-		if !ok {
+		caller, err := s.authority.person(r)
+		if _, refused := errors.AsType[*Problem](err); err != nil && !refused {
+			http.Error(w, "503: the token could not be looked up", http.StatusServiceUnavailable)
+			return
+		}
+		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Basic realm="capstan: any name, the token as password", charset="UTF-8"`)
 			http.Error(w, "401: send a bearer token, or the token as the password of any user name", http.StatusUnauthorized)
 			return
@@ -30,14 +31,13 @@ func Guard(tokens []Token, need Scope, h http.Handler) (http.Handler, error) {
 		w.Header().Set("X-Frame-Options", "DENY")
 		h.ServeHTTP(w, r)
 	})
-	return http.NewCrossOriginProtection().Handler(guarded), nil
+	return http.NewCrossOriginProtection().Handler(guarded)
 }
 
 // person finds the caller by bearer token or by a browser's password.
-func (k keyring) person(r *http.Request) (Caller, bool) {
+func (a *authority) person(r *http.Request) (Caller, error) {
 	if _, password, ok := r.BasicAuth(); ok && len(password) <= maxToken {
-		return k.find(password)
+		return a.find(r.Context(), password)
 	}
-	caller, problem := k.authenticate(r)
-	return caller, problem == nil
+	return a.authenticate(r)
 }

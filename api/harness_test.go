@@ -167,7 +167,7 @@ func (w *world) serve(t testing.TB, s *store.Store, e *enqueuer.Enqueuer, reg pr
 			{Name: "postgres", Check: s.Ping},
 			{Name: "redis", Check: func(ctx context.Context) error { return w.redis.Ping(ctx).Err() }},
 		},
-		Log: w.log, Registerer: reg, Now: time.Now,
+		Store: s, Log: w.log, Registerer: reg, Now: time.Now,
 	}, dialect.Dialect(), hooks.Dialect())
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,10 @@ const (
 	CodeConflict     = "CONFLICT"
 	CodeUnavailable  = "SERVICE_UNAVAILABLE"
 	CodeInternal     = "INTERNAL_SERVER_ERROR"
+	CodeTooMany      = "TOO_MANY_REQUESTS"
+	CodeKey          = "IDEMPOTENCY_KEY"
+	CodeKeyReused    = "IDEMPOTENCY_KEY_REUSED"
+	CodeKeyInUse     = "IDEMPOTENCY_KEY_IN_USE"
 )
 
 // Problem is one thing that is wrong with a request, or with us. It says no

@@ -10,11 +10,20 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/capstan-pay/capstan/store"
 )
 
 // Config is what every dialect shares.
 type Config struct {
+	// Tokens are those that the configuration names. Granted tokens are signed with
+	// a key that is derived from the first.
 	Tokens []Token
+	// Store has the tokens that were made since, and the answers under idempotency
+	// keys. Without one there are neither.
+	Store *store.Store
+	// Rate is what each client may send; the zero Rate is all it likes.
+	Rate Rate
 	// Checks decide what /readyz says.
 	Checks []Check
 	// RequestTimeout bounds one request; 0 means 30 s, which is longer than the
@@ -27,7 +36,12 @@ type Config struct {
 
 // Server is the API. It is an [http.Handler], safe for concurrent use.
 type Server struct {
-	keys     keyring
+	authority  *authority
+	store      *store.Store
+	rate       Rate
+	limit      *limiter
+	grantLimit *limiter
+
 	checks   []Check
 	timeout  time.Duration
 	log      *slog.Logger
@@ -40,13 +54,13 @@ type Server struct {
 // New puts the dialects behind one router. Its error names every token and
 // route that is wrong.
 func New(c Config, dialects ...Dialect) (*Server, error) {
-	keys, keyErr := newKeyring(c.Tokens)
+	who, keyErr := newAuthority(c.Tokens, c.Store, c.Now)
 	m, metricsErr := newMetrics(c.Registerer)
-	s := &Server{keys: keys, checks: c.Checks, timeout: c.RequestTimeout, log: c.Log, now: c.Now, metrics: m}
+	s := &Server{authority: who, store: c.Store, rate: c.Rate, limit: newLimiter(c.Now), grantLimit: newLimiter(c.Now), checks: c.Checks, timeout: c.RequestTimeout, log: c.Log, now: c.Now, metrics: m}
 	if s.timeout <= 0 {
 		s.timeout = 30 * time.Second
 	}
-	s.dialects = append([]Dialect{s.health()}, dialects...)
+	s.dialects = append([]Dialect{s.health(), s.oauth()}, dialects...)
 	list, pathErr := paths(s.dialects)
 	if err := errors.Join(keyErr, metricsErr, pathErr); err != nil {
 		return nil, fmt.Errorf("set up the API: %w", err)
@@ -98,12 +112,17 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, p *path, info *r
 		need = p.scope()
 	}
 	if need > ScopeNone {
-		caller, problem := s.keys.authenticate(r)
-		if problem != nil {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			return problem
+		caller, err := s.authority.authenticate(r)
+		if err != nil {
+			if _, refused := errors.AsType[*Problem](err); refused {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+			}
+			return err
 		}
 		info.caller = caller.Name
+		if problem := s.limit.allow(w.Header(), s.rate, caller, p.pattern); problem != nil {
+			return problem
+		}
 		if caller.Scope < need {
 			return forbidden(caller, need)
 		}
@@ -116,7 +135,18 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, p *path, info *r
 			Detail: fmt.Sprintf("%s is not allowed here; allowed: %s", r.Method, strings.Join(p.allowed, ", ")),
 		}
 	}
-	return route.Handle(w, r.WithContext(ctx))
+	r = r.WithContext(ctx)
+	if s.store == nil || need == ScopeNone {
+		return route.Handle(w, r)
+	}
+	key, problem := keyOf(r)
+	if problem != nil {
+		return problem
+	}
+	if key == "" {
+		return route.Handle(w, r)
+	}
+	return s.once(w, r, p.dialect, route.Handle, CallerOf(ctx), key)
 }
 
 func refuseIn(d *Dialect, w http.ResponseWriter, r *http.Request, problems []*Problem) {

@@ -24,9 +24,12 @@ type Token struct {
 
 // Caller is who sent a request.
 type Caller struct {
-	Name  string
-	Scope Scope
-	Mode  models.Mode
+	// Client is the same for all tokens of one client, whatever was rotated: what
+	// is kept for a caller is kept under it.
+	Client string
+	Name   string
+	Scope  Scope
+	Mode   models.Mode
 }
 
 // Actor is the caller's name as the history keeps it.
@@ -76,9 +79,23 @@ func newKeyring(tokens []Token) (keyring, error) {
 			}
 		}
 		k.hashes = append(k.hashes, hash)
-		k.callers = append(k.callers, Caller{Name: t.Name, Scope: t.Scope, Mode: t.Mode})
+		k.callers = append(k.callers, Caller{Client: staticClient(t.Name), Name: t.Name, Scope: t.Scope, Mode: t.Mode})
 	}
 	return k, errors.Join(errs...)
+}
+
+// staticClient names the client of a configured token; no id of a stored one has
+// a colon.
+func staticClient(name string) string { return "static:" + name }
+
+// of returns the caller of a configured token by its client.
+func (k keyring) of(client string) (Caller, bool) {
+	for _, c := range k.callers {
+		if c.Client == client {
+			return c, true
+		}
+	}
+	return Caller{}, false
 }
 
 // find compares with every token, always, so that its time tells nothing.
@@ -94,25 +111,36 @@ func (k keyring) find(presented string) (Caller, bool) {
 	return k.callers[found], true
 }
 
-// authenticate returns who sends the request, or a 401.
-func (k keyring) authenticate(r *http.Request) (Caller, *Problem) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) == 0 {
-		return Caller{}, &Problem{
+// apiKey is the header that clients of Hellgate send their token in, as it is.
+const apiKey = "X-API-Key"
+
+// presented reads the one token that a request sends: as a bearer, or as an API
+// key. It is looked up nowhere here, and may be anything of bounded length.
+func presented(r *http.Request) (string, *Problem) {
+	bearers, keys := r.Header.Values("Authorization"), r.Header.Values(apiKey)
+	if len(bearers) == 0 && len(keys) == 0 {
+		return "", &Problem{
 			Status: http.StatusUnauthorized, Code: CodeUnauthorized, Title: "Unauthorized",
-			Detail: "send the header Authorization: Bearer with an access token",
+			Detail: "send the header Authorization: Bearer with an access token, or the token as " + apiKey,
 		}
 	}
-	invalid := &Problem{Status: http.StatusUnauthorized, Code: CodeInvalidToken, Title: "Invalid token", Detail: "the access token is not valid"}
-	scheme, presented, ok := strings.Cut(headers[0], " ")
-	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || presented == "" || len(presented) > maxToken {
-		return Caller{}, invalid
+	if len(bearers)+len(keys) > 1 {
+		return "", invalidToken() // which of them would count?
 	}
-	caller, ok := k.find(presented)
-	if !ok {
-		return Caller{}, invalid
+	token := ""
+	if len(keys) == 1 {
+		token = keys[0]
+	} else if scheme, rest, ok := strings.Cut(bearers[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+		token = rest
 	}
-	return caller, nil
+	if token == "" || len(token) > maxToken {
+		return "", invalidToken()
+	}
+	return token, nil
+}
+
+func invalidToken() *Problem {
+	return &Problem{Status: http.StatusUnauthorized, Code: CodeInvalidToken, Title: "Invalid token", Detail: "the access token is not valid"}
 }
 
 // Forbidden is the answer to a caller whose scope does not cover all that the

@@ -32,6 +32,7 @@ type CLI struct {
 	Migrate   Migrate     `cmd:"" help:"Bring the database schema up to date."`
 	Reconcile Reconciling `cmd:"" help:"One reconciliation sweep over open work, or a gateway's report compared with the ledger."`
 	Audit     Audit       `cmd:"" help:"Check the ledger's invariants; exit status 1 if one does not hold."`
+	Tokens    Tokens      `cmd:"" help:"Make, list, rotate and revoke the tokens that clients call with, in the database itself."`
 	Retain    Retain      `cmd:"" help:"Detach the history of old months, leaving an anchor that the audit checks; nothing is dropped."`
 	Doctor    Doctor      `cmd:"" help:"Check the set-up: database, schema, Redis, credentials."`
 	Sandbox   Sandbox     `cmd:"" help:"The sandbox gateway as an HTTP server: Stripe's wire, and every other gateway's below its name, over a book of its own."`
@@ -84,6 +85,7 @@ type Listen struct {
 type Access struct {
 	Token gateway.Secret `env:"CAPSTAN_API_TOKEN" placeholder:"TOKEN" help:"The bearer token of API and admin listener, scope admin."`
 	Mode  models.Mode    `enum:"test,live" default:"test" env:"CAPSTAN_MODE" help:"test or live: which orders the token sees, and which money is moved."`
+	Rate  Rate           `name:"api-rate" default:"1000" env:"CAPSTAN_API_RATE" placeholder:"N" help:"Requests that each client may send to each process a second; 0 is unbounded, commercelayer has the figures that Commerce Layer documents."`
 }
 
 // minToken is the shortest token a production role starts with.
@@ -267,6 +269,7 @@ type Dev struct {
 	Data       string         `default:".capstan" env:"CAPSTAN_DATA" type:"path" help:"Where Postgres, Redis and the sandbox keep their data."`
 	Ephemeral  bool           `help:"Use fresh data and remove it at the end."`
 	Token      gateway.Secret `default:"dev" env:"CAPSTAN_DEV_TOKEN" placeholder:"TOKEN" help:"The bearer token, scope admin (dev)."`
+	Rate       Rate           `name:"api-rate" default:"1000" env:"CAPSTAN_API_RATE" placeholder:"N" help:"Requests that each client may send a second; 0 is unbounded, commercelayer has the figures that Commerce Layer documents."`
 	Database   gateway.Secret `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"Use this Postgres instead of an embedded one."`
 	Redis      gateway.Secret `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"Use this Redis instead of an embedded one."`
 }

@@ -146,10 +146,7 @@ func (a Authorization) Ended(now time.Time) bool {
 // decide says whether the occasion is one to capture on, for which cause, and
 // when the capture is due.
 func (p Policy) decide(o Order, on Occasion, now time.Time) (cause Cause, due time.Time, ok bool) {
-	if !p.AutoCapture || o.Closing() || o.TotalAmountCents == 0 {
-		return "", now, false
-	}
-	if p.AutoCaptureMaxAmountCents != nil && o.TotalAmountCents > *p.AutoCaptureMaxAmountCents {
+	if o.Closing() || !p.covers(o.TotalAmountCents) {
 		return "", now, false
 	}
 	approved := o.Status == OrderApproved
@@ -175,6 +172,17 @@ func (p Policy) decide(o Order, on Occasion, now time.Time) (cause Cause, due ti
 		return CauseFulfillment, now, approved && (on == OnFulfillment || o.FulfillmentStatus != Unfulfilled)
 	}
 	return "", now, false // manual, or a word that Validate refuses
+}
+
+// covers reports whether anything of an order's total is captured without a person.
+func (p Policy) covers(total int64) bool {
+	return p.AutoCapture && total > 0 && (p.AutoCaptureMaxAmountCents == nil || total <= *p.AutoCaptureMaxAmountCents)
+}
+
+// Automatic reports whether an order of that total is captured by itself, now or
+// on an occasion to come, so that nobody has to ask for it.
+func (p Policy) Automatic(total int64) bool {
+	return p.covers(total) && p.CaptureTrigger != TriggerManual
 }
 
 func later(a, b time.Time) time.Time {

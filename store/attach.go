@@ -10,6 +10,24 @@ import (
 
 // CreateOrderIn is [Store.CreateOrder] inside the caller's transaction.
 func (s *Store) CreateOrderIn(ctx context.Context, tx Tx, o models.Order) (order models.Order, made bool, err error) {
+	if tx == nil || runOf(ctx).id == "" || o.Reference != "" { // a reference keeps it from being made twice
+		return s.createOrder(ctx, tx, o)
+	}
+	before, err := s.made(ctx, tx, effect{kind: effectOrder})
+	if err != nil {
+		return o, false, err
+	}
+	if before != "" {
+		order, err = s.order(ctx, tx, o.Mode, before, "")
+		return order, true, err // made by this very request
+	}
+	if order, made, err = s.createOrder(ctx, tx, o); err != nil {
+		return order, made, err
+	}
+	return order, made, s.remember(ctx, tx, effect{kind: effectOrder}, order.ID)
+}
+
+func (s *Store) createOrder(ctx context.Context, tx Tx, o models.Order) (order models.Order, made bool, err error) {
 	if len(o.Metadata) == 0 {
 		o.Metadata = []byte(`{}`)
 	}
@@ -82,7 +100,12 @@ func (s *Store) LabelOrder(ctx context.Context, tx Tx, mode models.Mode, id stri
 
 // LabelHold changes what clients attach to a hold; it moves nothing.
 func (s *Store) LabelHold(ctx context.Context, mode models.Mode, id string, a Attached) error {
-	if _, err := s.exec(ctx, nil, `UPDATE authorizations SET `+attach+` WHERE id = ?3 AND mode = ?4`, append(a.args(), id, mode)...); err != nil {
+	return s.LabelHoldIn(ctx, nil, mode, id, a)
+}
+
+// LabelHoldIn is [Store.LabelHold] inside the caller's transaction.
+func (s *Store) LabelHoldIn(ctx context.Context, tx Tx, mode models.Mode, id string, a Attached) error {
+	if _, err := s.exec(ctx, tx, `UPDATE authorizations SET `+attach+` WHERE id = ?3 AND mode = ?4`, append(a.args(), id, mode)...); err != nil {
 		return fmt.Errorf("label authorization %s: %w", id, err)
 	}
 	return nil

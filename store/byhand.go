@@ -14,6 +14,9 @@ func (s *Store) CaptureByHand(ctx context.Context, tx Tx, mode models.Mode, auth
 	if err != nil {
 		return models.Operation{}, err
 	}
+	if before, err := s.madeBefore(ctx, tx, models.Capture, hold.ID, order.ID); before != nil || err != nil {
+		return valueOf(before), err
+	}
 	if order.Closing() {
 		return models.Operation{}, refuse("order_cancelled", "_capture", "the order is cancelled; its hold is voided")
 	}
@@ -27,9 +30,10 @@ func (s *Store) CaptureByHand(ctx context.Context, tx Tx, mode models.Mode, auth
 	if err != nil {
 		return models.Operation{}, err
 	}
-	return s.create(ctx, tx, newOperation{
+	made, err := s.create(ctx, tx, newOperation{
 		kind: models.Capture, order: &order, hold: &hold, account: account, cause: models.CauseManual, amount: amount, actor: actor, labels: labels,
 	})
+	return s.remembered(ctx, tx, hold.ID, made, err)
 }
 
 // RetryFailed makes the successor of a failed operation, once: a unique index
@@ -84,7 +88,11 @@ func (s *Store) VoidByHand(ctx context.Context, tx Tx, mode models.Mode, authori
 	if err != nil {
 		return models.Operation{}, err
 	}
-	return s.createVoid(ctx, tx, &order, &hold, models.CauseManual, actor)
+	if before, err := s.madeBefore(ctx, tx, models.Void, hold.ID, order.ID); before != nil || err != nil {
+		return valueOf(before), err
+	}
+	made, err := s.createVoid(ctx, tx, &order, &hold, models.CauseManual, actor)
+	return s.remembered(ctx, tx, hold.ID, made, err)
 }
 
 func (s *Store) createVoid(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, cause models.Cause, actor string) (models.Operation, error) {
@@ -129,6 +137,13 @@ func (s *Store) refundOf(ctx context.Context, tx Tx, mode models.Mode, captureID
 	if err != nil {
 		return models.Operation{}, err
 	}
+	ofOrder := order.ID
+	if elsewhere && amount == 0 {
+		ofOrder = "" // whoever marks all as given back does so for each capture
+	}
+	if before, err := s.madeBefore(ctx, tx, models.Refund, capture.ID, ofOrder); before != nil || err != nil {
+		return valueOf(before), err
+	}
 	if undecided(capture) {
 		return models.Operation{}, busy("operation_under_way", "_refund", "the capture is %s; wait for its outcome", capture.State)
 	}
@@ -147,7 +162,8 @@ func (s *Store) refundOf(ctx context.Context, tx Tx, mode models.Mode, captureID
 	if amount <= 0 {
 		return models.Operation{}, refuse("nothing_left", "_refund", "the capture has nothing left to refund")
 	}
-	return s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseManual, amount, actor)
+	made, err := s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseManual, amount, actor)
+	return s.remembered(ctx, tx, capture.ID, made, err)
 }
 
 func (s *Store) createRefund(ctx context.Context, tx Tx, order *models.Order, hold *models.Authorization, capture *models.Operation, cause models.Cause, amount int64, actor string) (models.Operation, error) {

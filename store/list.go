@@ -179,6 +179,7 @@ type MethodFilter struct {
 	Mode              models.Mode
 	ID                string
 	Reference         string
+	Name              string
 	PaymentSourceType string
 	CurrencyCode      string
 	AutoCapture       *bool
@@ -191,6 +192,7 @@ func (s *Store) PaymentMethods(ctx context.Context, f MethodFilter, p Page) ([]m
 	c.add("m.mode = ?", f.Mode)
 	c.id("m.id", f.ID)
 	c.word("m.reference", f.Reference)
+	c.word("m.name", f.Name)
 	c.word("m.payment_source_type", f.PaymentSourceType)
 	c.word("m.currency_code", f.CurrencyCode)
 	if f.AutoCapture != nil {

@@ -76,8 +76,28 @@ func (s *Store) CreatePaymentMethod(ctx context.Context, m models.PaymentMethod)
 	if len(m.Metadata) == 0 {
 		m.Metadata = []byte(`{}`)
 	}
+	if runOf(ctx).id == "" {
+		return s.createPaymentMethod(ctx, nil, m)
+	}
+	err := s.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		before, err := s.made(ctx, tx, effect{kind: effectMethod})
+		if err != nil {
+			return err
+		}
+		if before != "" {
+			return s.one(ctx, tx, &m, "payment method "+before, `SELECT `+s.columns(m, "m")+` FROM payment_methods AS m WHERE m.id = ?`, before)
+		}
+		if m, err = s.createPaymentMethod(ctx, tx, m); err != nil {
+			return err
+		}
+		return s.remember(ctx, tx, effect{kind: effectMethod}, m.ID)
+	})
+	return m, err
+}
+
+func (s *Store) createPaymentMethod(ctx context.Context, tx Tx, m models.PaymentMethod) (models.PaymentMethod, error) {
 	m.ID = NewID()
-	err := s.query(ctx, nil, &m, `INSERT INTO payment_methods AS m (id, mode, payment_gateway_id, name, payment_source_type, currency_code, auto_capture,
+	err := s.query(ctx, tx, &m, `INSERT INTO payment_methods AS m (id, mode, payment_gateway_id, name, payment_source_type, currency_code, auto_capture,
 			auto_capture_max_amount_cents, capture_trigger, capture_delay_seconds, require_capture, last_chance_seconds, refund_difference, reauthorize,
 			reference, reference_origin, metadata)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING `+s.columns(m, "m"),
@@ -105,7 +125,14 @@ func ValidID(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil 
 // CreateOrder stores a new pending order. The same reference again returns the
 // order as it is and made false; with another total or currency it is refused.
 func (s *Store) CreateOrder(ctx context.Context, o models.Order) (order models.Order, made bool, err error) {
-	return s.CreateOrderIn(ctx, nil, o)
+	if runOf(ctx).id == "" {
+		return s.CreateOrderIn(ctx, nil, o)
+	}
+	err = s.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		order, made, err = s.CreateOrderIn(ctx, tx, o)
+		return err
+	})
+	return order, made, err
 }
 
 // OrderByReference reads the order that a client named so.

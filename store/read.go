@@ -102,12 +102,17 @@ func (s *Store) Operation(ctx context.Context, mode models.Mode, kind models.Kin
 // Label changes what clients attach to an operation; it moves nothing. Nil
 // members stay as they are.
 func (s *Store) Label(ctx context.Context, kind models.Kind, id string, reference, origin *string, metadata json.RawMessage) error {
+	return s.LabelIn(ctx, nil, kind, id, reference, origin, metadata)
+}
+
+// LabelIn is [Store.Label] inside the caller's transaction.
+func (s *Store) LabelIn(ctx context.Context, tx Tx, kind models.Kind, id string, reference, origin *string, metadata json.RawMessage) error {
 	var raw *string
 	if metadata != nil {
 		text := string(metadata)
 		raw = &text
 	}
-	_, err := s.exec(ctx, nil, `UPDATE `+tables[kind]+` SET reference = COALESCE(?, reference), reference_origin = COALESCE(?, reference_origin),
+	_, err := s.exec(ctx, tx, `UPDATE `+tables[kind]+` SET reference = COALESCE(?, reference), reference_origin = COALESCE(?, reference_origin),
 		metadata = COALESCE(?::jsonb, metadata), updated_at = now() WHERE id = ?`, reference, origin, raw, id)
 	if err != nil {
 		return fmt.Errorf("label %s %s: %w", kind, id, err)

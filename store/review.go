@@ -358,6 +358,9 @@ func (s *Store) cancelCapture(ctx context.Context, tx Tx, mode models.Mode, capt
 	if err != nil {
 		return models.Operation{}, err
 	}
+	if before, err := s.madeBefore(ctx, tx, models.Refund, capture.ID, order.ID); before != nil || err != nil {
+		return valueOf(before), err
+	}
 	ops, err := s.capturesOf(ctx, tx, order.ID, "")
 	if err != nil {
 		return capture, err
@@ -378,7 +381,7 @@ func (s *Store) cancelCapture(ctx context.Context, tx Tx, mode models.Mode, capt
 		return capture, refuse(guard, "_cancel", "%s", why)
 	}
 	refund, err := s.createRefund(ctx, tx, &order, &hold, &capture, models.CauseCancel, capture.RefundBalance(), actor)
-	if err != nil {
+	if refund, err = s.remembered(ctx, tx, capture.ID, refund, err); err != nil {
 		return capture, err
 	}
 	f := Finding{OperationID: capture.ID, Kind: models.Capture, OrderID: order.ID, State: refund.State, Verdict: models.Cancel, Rule: "by hand: " + rule}

@@ -189,6 +189,8 @@ func (s *Store) CapturedElsewhere(ctx context.Context, tx Tx, mode models.Mode, 
 			return made, err
 		}
 		waiting = &made
+	} else if err := s.remember(ctx, tx, effect{string(models.Capture), waiting.AuthorizationID, waiting.OrderID}, waiting.ID); err != nil {
+		return *waiting, err
 	}
 	return s.happened(ctx, tx, mode, *waiting, w)
 }

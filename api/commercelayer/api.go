@@ -64,8 +64,8 @@ type Config struct {
 type API struct {
 	store          *store.Store
 	enqueuer       *enqueuer.Enqueuer
+	engine         api.Engine
 	forward        Forward
-	settle         Settle
 	inspect        Inspect
 	adoptRefund    AdoptRefund
 	person         *worker.Runner
@@ -86,8 +86,9 @@ type API struct {
 func New(c Config) *API {
 	a := &API{
 		store: c.Store, enqueuer: c.Enqueuer, accounts: c.Accounts, publicURL: c.PublicURL,
-		forward: c.Forward, settle: c.Settle, inspect: c.Inspect, adoptRefund: c.AdoptRefund, person: c.Person, describe: c.Describe, reauthorize: c.Reauthorize,
+		forward: c.Forward, inspect: c.Inspect, adoptRefund: c.AdoptRefund, person: c.Person, describe: c.Describe, reauthorize: c.Reauthorize,
 		refuseCaptures: c.RefuseCaptures, now: c.Now,
+		engine: api.Engine{Store: c.Store, Enqueuer: c.Enqueuer, Settle: c.Settle, Person: c.Person},
 	}
 	a.orderType, a.holdType, a.methodType = a.orderResource(), a.holdResource(), a.methodResource()
 	a.captureType, a.refundType, a.voidType = a.operationResource(models.Capture), a.operationResource(models.Refund), a.operationResource(models.Void)

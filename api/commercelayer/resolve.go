@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/enqueuer"
 	"github.com/capstan-pay/capstan/models"
 	"github.com/capstan-pay/capstan/store"
@@ -47,7 +48,7 @@ func (c *call) changeVerdict() error {
 	in.only(map[string]bool{"_apply": apply, "_dismiss": dismiss})
 	reason := in.reason()
 	if (apply || dismiss) && reason == "" {
-		in.problems = append(in.problems, noReason())
+		in.problems = append(in.problems, api.NoReason())
 	}
 	if err := in.done(t.attributes); err != nil {
 		return err

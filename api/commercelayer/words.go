@@ -2,7 +2,6 @@ package commercelayer
 
 import (
 	"errors"
-	"net/http"
 
 	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/models"
@@ -30,26 +29,9 @@ func (in *input) goesWith(name string, sent, meant bool, with string) {
 	}
 }
 
-// noReason is the problem of a change that needs to be answered for.
-func noReason() *api.Problem {
-	return &api.Problem{
-		Status: http.StatusUnprocessableEntity, Code: api.CodeValidation, Title: "Validation error",
-		Detail: "reason must say why; it is kept with your name", Pointer: "/meta/reason", Meta: map[string]any{"error": "blank"},
-	}
-}
-
-// vouched is a person's word, or why it does not count: it takes scope admin, and
-// a reason.
+// vouched is a person's word, or why it does not count.
 func (c *call) vouched(actor, reason string, elsewhere bool) (worker.Word, error) {
-	switch {
-	case c.api.person == nil:
-		return worker.Word{}, &store.Refusal{Rule: "words_not_taken", Detail: "nobody's word about money is taken here"}
-	case c.who.Scope < api.ScopeAdmin:
-		return worker.Word{}, api.Forbidden(c.who, api.ScopeAdmin)
-	case reason == "":
-		return worker.Word{}, noReason()
-	}
-	return worker.Word{By: actor, Reason: reason, Elsewhere: elsewhere}, nil
+	return c.api.engine.Vouched(c.Context(), actor, reason, elsewhere)
 }
 
 // actor is the caller, with the person that meta.by names.
@@ -96,31 +78,14 @@ func (c *call) forwarded(op models.Operation, actor, reason string) (models.Deci
 // returnedElsewhere records a refund, or a cancel, that a person made beside the
 // capture's gateway account.
 func (c *call) returnedElsewhere(op models.Operation, change operationChange) error {
-	w, err := c.vouched(change.actor, change.reason, true)
-	if err != nil {
-		return err
-	}
-	if err := c.settleFirst(op.OrderID); err != nil {
-		return err
-	}
 	if change.cancel {
-		_, err = c.api.person.CancelledElsewhere(c.Context(), c.who.Mode, op.ID, w)
-	} else {
-		_, err = c.api.person.RefundedElsewhere(c.Context(), c.who.Mode, op.ID, change.refundCents, w)
+		return c.api.engine.CancelledElsewhere(c.Context(), op, change.actor, change.reason)
 	}
-	return c.whenKnown(err, op.OrderID)
+	return c.api.engine.RefundedElsewhere(c.Context(), op, change.refundCents, change.actor, change.reason)
 }
 
 // capturedElsewhere records a capture that a person made beside the hold's
 // gateway account.
 func (c *call) capturedElsewhere(hold models.Authorization, amount int64, actor, reason string, labels models.Labels) (models.Operation, error) {
-	w, err := c.vouched(actor, reason, true)
-	if err != nil {
-		return models.Operation{}, err
-	}
-	if err := c.settleFirst(hold.OrderID); err != nil {
-		return models.Operation{}, err
-	}
-	op, err := c.api.person.CapturedElsewhere(c.Context(), c.who.Mode, hold.ID, amount, w, labels)
-	return op, c.whenKnown(err, hold.OrderID)
+	return c.api.engine.CapturedElsewhere(c.Context(), hold, amount, actor, reason, labels)
 }

@@ -16,7 +16,7 @@ const asynqmonPath = "/asynqmon"
 
 // admin answers the admin listener: the dashboard for retries, the metrics and,
 // when asked for, profiles. All of it is behind the token; health is not.
-func (s *system) admin(health http.Handler) (http.Handler, error) {
+func (s *system) admin(server *api.Server) http.Handler {
 	dashboard := asynqmon.New(asynqmon.Options{
 		RootPath: asynqmonPath, RedisConnOpt: s.redisOpt, PayloadFormatter: asynqmon.PayloadFormatterFunc(readable),
 	})
@@ -30,15 +30,11 @@ func (s *system) admin(health http.Handler) (http.Handler, error) {
 		inside.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		inside.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	guarded, err := api.Guard(s.tokens(), api.ScopeAdmin, inside)
-	if err != nil {
-		return nil, err
-	}
 	outside := http.NewServeMux()
-	outside.Handle("GET /healthz", health)
-	outside.Handle("GET /readyz", health)
-	outside.Handle("/", guarded)
-	return outside, nil
+	outside.Handle("GET /healthz", server)
+	outside.Handle("GET /readyz", server)
+	outside.Handle("/", server.Guard(api.ScopeAdmin, inside))
+	return outside
 }
 
 // readable prints a task's payload for people. It names an operation and holds

@@ -58,7 +58,7 @@ func startEnvironment(ctx context.Context, c config.Dev, log *slog.Logger) (_ *e
 	}
 	settings := config.Role{
 		Ledger: config.Ledger{DatabaseURL: gateway.Secret(e.stack.DatabaseURL), RedisURL: gateway.Secret(e.stack.RedisURL), MaxConns: 24},
-		Listen: c.Listen, Access: config.Access{Token: c.Token, Mode: models.Test}, Gateways: c.Gateways, Pace: c.Pace, WebhookOut: c.WebhookOut,
+		Listen: c.Listen, Access: config.Access{Token: c.Token, Mode: models.Test, Rate: c.Rate}, Gateways: c.Gateways, Pace: c.Pace, WebhookOut: c.WebhookOut,
 	}
 	settings.WebhookOut.AllowPrivate = true
 	hooks, err := e.pretendAll(&settings.Gateways, webhookSecret)

@@ -96,6 +96,8 @@ func dispatch(ctx context.Context, cli config.CLI, command string, stdout, stder
 		return auditAnchors(ctx, cli.Audit, stdout)
 	case "retain":
 		return retain(ctx, cli.Retain, stdout)
+	case "tokens create", "tokens list", "tokens revoke", "tokens rotate":
+		return tokens(ctx, cli.Tokens, command, stdout)
 	case "doctor":
 		return doctor(ctx, cli.Doctor, stdout)
 	case "sandbox":

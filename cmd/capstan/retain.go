@@ -24,10 +24,12 @@ func retain(ctx context.Context, c config.Retain, stdout io.Writer) error {
 	}
 	defer st.Close()
 	report, err := st.Retain(ctx, store.Retention{OlderThan: c.OlderThan, DryRun: c.DryRun, Actor: operator("retain")})
+	answers, pruneErr := st.PruneRequests(ctx, c.DryRun)
+	err = errors.Join(err, pruneErr)
 	if c.JSON {
-		err = errors.Join(err, printJSON(stdout, report))
+		err = errors.Join(err, printJSON(stdout, retained{report, answers}))
 	} else {
-		err = errors.Join(err, printRetention(stdout, report))
+		err = errors.Join(err, printRetention(stdout, report), printPruned(stdout, answers, c.DryRun))
 	}
 	if err != nil {
 		return err
@@ -38,6 +40,25 @@ func retain(ctx context.Context, c config.Retain, stdout io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// retained is what a retention did: to the history, and to the answers that are
+// not given again.
+type retained struct {
+	store.RetentionReport
+	Answers int64 `json:"idempotency_answers"`
+}
+
+func printPruned(w io.Writer, answers int64, dryRun bool) error {
+	if answers == 0 {
+		return nil
+	}
+	verb := "removed"
+	if dryRun {
+		verb = "would be removed"
+	}
+	_, err := fmt.Fprintf(w, "%d answers under idempotency keys are older than a day and %s.\n", answers, verb)
+	return err
 }
 
 // openMigrated opens a ledger whose schema is up to date.

@@ -171,11 +171,7 @@ func (s *system) start(ctx context.Context, r roles) error {
 	if s.settings.ListEvery > 0 { // else how far the lists were compared only grows older
 		s.registry.MustRegister(worker.NewListingCollector(s.store))
 	}
-	dashboard, err := s.admin(server)
-	if err != nil {
-		return err
-	}
-	return s.listen(s.settings.Admin, dashboard, "admin")
+	return s.listen(s.settings.Admin, s.admin(server), "admin")
 }
 
 func (s *system) startWorker(ctx context.Context) error {

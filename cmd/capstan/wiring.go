@@ -9,12 +9,23 @@ import (
 
 	"github.com/capstan-pay/capstan/api"
 	"github.com/capstan-pay/capstan/api/commercelayer"
+	"github.com/capstan-pay/capstan/api/elasticpath"
+	"github.com/capstan-pay/capstan/api/hellgate"
 	"github.com/capstan-pay/capstan/api/webhooks"
+	"github.com/capstan-pay/capstan/config"
 )
 
 // tokens are who may call.
 func (s *system) tokens() []api.Token {
 	return []api.Token{{Name: "admin", Secret: s.settings.Token, Scope: api.ScopeAdmin, Mode: s.settings.Mode}}
+}
+
+// rate is what each client may send.
+func rate(r config.Rate) api.Rate {
+	if r.CommerceLayer {
+		return api.CommerceLayerRate()
+	}
+	return api.RateOf(r.PerSecond)
 }
 
 // api puts the dialects and the webhooks behind one server.
@@ -32,9 +43,14 @@ func (s *system) api() (*api.Server, error) {
 		return nil, err
 	}
 	s.inbox = inbox
+	payments := hellgate.New(hellgate.Config{Store: s.store, Enqueuer: s.enqueuer, Settle: s.runner.Settle, Describe: s.runner.Describe, Now: time.Now})
+	transactions := elasticpath.New(elasticpath.Config{
+		Engine:   api.Engine{Store: s.store, Enqueuer: s.enqueuer, Settle: s.runner.Settle, Person: s.runner},
+		Describe: s.runner.Describe, Accounts: s.elasticAccounts(), Now: time.Now,
+	})
 	return api.New(api.Config{
-		Tokens: s.tokens(), Checks: s.checks(), Log: s.log, Registerer: s.registry, Now: time.Now,
-	}, resources.Dialect(), inbox.Dialect())
+		Tokens: s.tokens(), Store: s.store, Rate: rate(s.settings.Rate), Checks: s.checks(), Log: s.log, Registerer: s.registry, Now: time.Now,
+	}, resources.Dialect(), inbox.Dialect(), payments.Dialect(), transactions.Dialect())
 }
 
 // webhookTolerance is how old a signed message may be, where its time is signed.
