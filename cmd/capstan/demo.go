@@ -456,7 +456,7 @@ func (d *demonstration) print(w io.Writer, asJSON bool, r demoResult) error {
 	}
 	fmt.Fprintln(t)
 	err := t.Flush()
-	fmt.Fprintln(w, "The ledger against the gateway's own book:")
+	fmt.Fprintln(w, "The ledger against the gateways' own books:")
 	err = errors.Join(err, printInvariants(w, r.Invariants))
 	fmt.Fprintf(w, "\nAsynqmon shows, after the flush: %s\n", strings.Join(r.Queues, ", "))
 	if r.OK {
