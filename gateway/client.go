@@ -188,6 +188,14 @@ type Answer struct {
 	Err error
 }
 
+// Said is why there is no whole answer, fit to be kept; else otherwise.
+func (a Answer) Said(otherwise string) string {
+	if a.Err != nil {
+		return CleanText(a.Err.Error())
+	}
+	return otherwise
+}
+
 // Do sends the request once, within the context and the client's timeout, and
 // returns soon after either ends.
 func (c *Client) Do(ctx context.Context, call Call) Answer {

@@ -91,7 +91,7 @@ func (o operation) proves(r gateway.Request, ev models.Evidence) models.Evidence
 	case o.Status == "done":
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeConfirmed, o.Amount, o.Currency
 	case o.Status == "refused":
-		ev.Outcome, ev.ErrorCode, ev.NextAction = models.OutcomeRefused, "refused", "contact gateway"
+		ev.Outcome, ev.ErrorCode, ev.NextAction = models.OutcomeRefused, "refused", gateway.NextContact
 	}
 	return ev
 }

@@ -48,3 +48,12 @@ var (
 	// Probe means that the provider could not be asked.
 	ErrCredentials = errors.New("the gateway refuses the credentials")
 )
+
+// What a person can do about an operation that did not come off, in
+// [models.Evidence].NextAction: the same words from every adapter.
+const (
+	NextCancel      = "cancel" // it cannot be done like this: the order, or what is left of it, is given up
+	NextReauthorize = "reauthorize"
+	NextRetry       = "retry"
+	NextContact     = "contact gateway"
+)

@@ -19,7 +19,7 @@ func classify(call gateway.Label, account string, r gateway.Request, a gateway.A
 		Source:     models.FromAnswer,
 		Status:     a.Status,
 		RetryAfter: gateway.RetryAfter(a.Header),
-		NextAction: nextRetry,
+		NextAction: gateway.NextRetry,
 	}
 	if psp := a.Header.Get(requestHeader); validID(psp) {
 		ev.RequestID = psp
@@ -28,9 +28,9 @@ func classify(call gateway.Label, account string, r gateway.Request, a gateway.A
 	switch {
 	case a.Phase == gateway.PhaseNotSent:
 		ev.Outcome = models.OutcomeNotSent
-		ev.Message = message(a, "no connection to Adyen was had")
+		ev.Message = a.Said("no connection to Adyen was had")
 	case a.Phase != gateway.PhaseAnswered:
-		ev.Message = message(a, "the answer was lost")
+		ev.Message = a.Said("the answer was lost")
 	case a.Status == http.StatusOK, a.Status == http.StatusCreated, a.Status == http.StatusAccepted:
 		return accepted(ev, call, account, r, a.Body)
 	case a.Status >= 400:
@@ -39,13 +39,6 @@ func classify(call gateway.Label, account string, r gateway.Request, a gateway.A
 		ev.Message = fmt.Sprintf("status %d proves nothing", a.Status)
 	}
 	return ev
-}
-
-func message(a gateway.Answer, otherwise string) string {
-	if a.Err != nil {
-		return gateway.CleanText(a.Err.Error())
-	}
-	return otherwise
 }
 
 // failure reads an answer with a status of 400 or more. A status of 500 or more

@@ -98,7 +98,7 @@ func TestDocumentedErrors(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	lost := ruling{next: nextRetry}
+	lost := ruling{next: gateway.NextRetry}
 	good := receivedBody(nil)
 	for _, tt := range []struct {
 		name   string
@@ -135,7 +135,7 @@ func TestAnswers(t *testing.T) {
 		{"422 with a page", answered(422, "<html>"), lost},
 		{"400 with another code", answered(400, errorBody(400, "000")), badRequest},
 		{"429 with a page", answered(429, "<html>"), lost},
-		{"never left", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: nextRetry}},
+		{"never left", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: gateway.NextRetry}},
 		{"never came back", gateway.Answer{Phase: gateway.PhaseSent, Status: 201, Body: []byte(good)}, lost},
 	} {
 		ev := classify(gateway.CallCapture, testAccount, testRequest(), tt.answer)

@@ -148,11 +148,11 @@ func (x item) evidence(kind models.Kind, what effect, mine bool, ev models.Evide
 	case what == tookBack:
 		ev.Outcome, ev.AmountCents, ev.TookCents, ev.CurrencyCode = models.OutcomeTakenBack, cents, cents, currency
 		ev.GatewayTransactionID, ev.Token = psp, psp
-		ev.ErrorCode, ev.ErrorDetail, ev.NextAction = x.Event, reason, nextContact
+		ev.ErrorCode, ev.ErrorDetail, ev.NextAction = x.Event, reason, gateway.NextContact
 	case what == disputed:
 		// Which capture it is about, and what that took, is not signed.
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeTakenBack, cents, currency
-		ev.ErrorCode, ev.ErrorDetail, ev.NextAction = x.Event, reason, nextContact
+		ev.ErrorCode, ev.ErrorDetail, ev.NextAction = x.Event, reason, gateway.NextContact
 	}
 	return ev
 }
@@ -161,7 +161,7 @@ func (x item) evidence(kind models.Kind, what effect, mine bool, ev models.Evide
 // captured or released may be gone, or taken: Adyen's own pages tell which.
 func nextOf(kind models.Kind) string {
 	if kind == models.Capture {
-		return nextReauthorize
+		return gateway.NextReauthorize
 	}
-	return nextContact
+	return gateway.NextContact
 }

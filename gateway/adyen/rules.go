@@ -1,6 +1,7 @@
 package adyen
 
 import (
+	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -12,23 +13,15 @@ type ruling struct {
 	next    string
 }
 
-// What a person can do about it.
-const (
-	nextCancel      = "cancel"
-	nextReauthorize = "reauthorize"
-	nextRetry       = "retry"
-	nextContact     = "contact gateway"
-)
-
 var (
 	// config: the account, not the one operation. The worker probes to tell them apart.
-	config = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: nextContact}
+	config = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: gateway.NextContact}
 	// inProgress: the same again, a little later, answers.
-	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: nextRetry}
-	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: nextContact}
+	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: gateway.NextRetry}
+	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: gateway.NextContact}
 	// badCall: an error in what a person entered here, by all likelihood.
-	badCall   = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: nextCancel}
-	lookFirst = ruling{outcome: models.OutcomeLost, next: nextRetry}
+	badCall   = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: gateway.NextCancel}
+	lookFirst = ruling{outcome: models.OutcomeLost, next: gateway.NextRetry}
 )
 
 // rule is one row of the table: an error code under a status.

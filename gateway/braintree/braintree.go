@@ -205,7 +205,7 @@ func instead(ev models.Evidence) models.Evidence {
 	}
 	ev.AmountCents, ev.CurrencyCode, ev.Outcome = 0, "", models.OutcomeNotSent
 	if ev.Status == http.StatusNotFound {
-		ev.Class, ev.NextAction = models.ClassConfig, nextContact
+		ev.Class, ev.NextAction = models.ClassConfig, gateway.NextContact
 	}
 	return ev
 }
@@ -302,7 +302,7 @@ func (a *Adapter) counted(label gateway.Label, ev models.Evidence) models.Eviden
 func (a *Adapter) unsendable(label gateway.Label, code string, err error) models.Evidence {
 	return a.counted(label, models.Evidence{
 		Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code,
-		Message: gateway.CleanText(err.Error()), NextAction: nextCancel,
+		Message: gateway.CleanText(err.Error()), NextAction: gateway.NextCancel,
 	})
 }
 

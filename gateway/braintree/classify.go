@@ -37,10 +37,10 @@ func classify(op operation, r gateway.Request, a gateway.Answer) verdict {
 	}
 	switch {
 	case a.Phase == gateway.PhaseNotSent:
-		base.Outcome, base.NextAction = models.OutcomeNotSent, nextRetry
-		base.Message = message(a, "no connection to Braintree was had")
+		base.Outcome, base.NextAction = models.OutcomeNotSent, gateway.NextRetry
+		base.Message = a.Said("no connection to Braintree was had")
 	case a.Phase != gateway.PhaseAnswered:
-		base.Message = message(a, "the answer was lost")
+		base.Message = a.Said("the answer was lost")
 	case a.Status == http.StatusOK || a.Status == http.StatusCreated:
 		base = success(base, op, r, a.Body)
 	case a.Status == http.StatusUnprocessableEntity:
@@ -49,13 +49,6 @@ func classify(op operation, r gateway.Request, a gateway.Answer) verdict {
 		return byStatus(base, op)
 	}
 	return verdict{Evidence: base}
-}
-
-func message(a gateway.Answer, otherwise string) string {
-	if a.Err != nil {
-		return gateway.CleanText(a.Err.Error())
-	}
-	return otherwise
 }
 
 // statuses are the answers that Braintree documents by their status alone; its
@@ -85,7 +78,7 @@ func byStatus(ev models.Evidence, op operation) verdict {
 	case ev.Status == http.StatusNotFound:
 		ev = withCode(ev, "not_found", "the account has no such transaction")
 	case ev.Status >= 500:
-		ev.NextAction, ev.Message = nextRetry, "Braintree failed to answer; the call may have taken effect"
+		ev.NextAction, ev.Message = gateway.NextRetry, "Braintree failed to answer; the call may have taken effect"
 	default:
 		ev.Message = fmt.Sprintf("status %d proves nothing", ev.Status)
 	}

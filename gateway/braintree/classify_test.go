@@ -128,8 +128,8 @@ func TestStatuses(t *testing.T) {
 			status int
 			want   ruling
 		}{
-			{401, config}, {403, config}, {404, notFound}, {408, lost}, {426, badRequest}, {429, throttled}, {500, ruling{next: nextRetry}}, {502, ruling{next: nextRetry}},
-			{503, lost}, {504, ruling{next: nextRetry}}, {400, ruling{}}, {409, ruling{}}, {204, ruling{}}, {302, ruling{}}, {0, ruling{}}, {418, ruling{}}, {422, ruling{}},
+			{401, config}, {403, config}, {404, notFound}, {408, lost}, {426, badRequest}, {429, throttled}, {500, ruling{next: gateway.NextRetry}}, {502, ruling{next: gateway.NextRetry}},
+			{503, lost}, {504, ruling{next: gateway.NextRetry}}, {400, ruling{}}, {409, ruling{}}, {204, ruling{}}, {302, ruling{}}, {0, ruling{}}, {418, ruling{}}, {422, ruling{}},
 		} {
 			if got := rulingOf(classify(op, requestFor(op), answered(tt.status, "<html>"))); !cmp.Equal(got, tt.want, compareRulings) {
 				t.Errorf("%s, status %d: %+v, want %+v", op, tt.status, got, tt.want)
@@ -158,7 +158,7 @@ func TestErrorOddities(t *testing.T) {
 		{"no error", answered(422, errorBody()), ruling{}},
 		{"deeper", answered(422, strings.Replace(errorBody("91522"), "<transaction>", "<transaction><options>", 1)), ruling{}}, // not whole
 		{"deeper and whole", answered(422, `<api-error-response><errors><a><b><c><errors><error><code>91522</code></error></errors></c></b></a></errors></api-error-response>`), refused},
-		{"the processor declined the sale", answered(422, declinedSale), ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextContact}},
+		{"the processor declined the sale", answered(422, declinedSale), ruling{outcome: models.OutcomeRefused, holdGone: true, next: gateway.NextContact}},
 		{"of another hold", answered(422, strings.ReplaceAll(declinedSale, testHold, "another1")), ruling{}},
 		{"for a reason nobody knows", answered(422, strings.Replace(declinedSale, "4001", "4999", 1)), lost},
 		{"without having been declined", answered(422, strings.Replace(declinedSale, "<status>settlement_declined</status>", "<status>settling</status>", 1)), ruling{}},
@@ -172,7 +172,7 @@ func TestErrorOddities(t *testing.T) {
 		{"the zero answer", gateway.Answer{}, ruling{}},
 		{"sent, no answer", gateway.Answer{Phase: gateway.PhaseSent, Err: context.DeadlineExceeded}, ruling{}},
 		{"sent, a 422 that broke off", gateway.Answer{Phase: gateway.PhaseSent, Status: 422, Body: []byte(errorBody("91522")), Err: errors.New("EOF")}, ruling{}},
-		{"not sent", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: nextRetry}},
+		{"not sent", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: gateway.NextRetry}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := classify(opCapture, testRequest(models.Capture), tt.answer)

@@ -47,7 +47,7 @@ func disputed(ev models.Evidence, t transaction) models.Evidence {
 	for _, d := range t.Disputes {
 		cents, ok := d.withdrawn(ev.CurrencyCode)
 		if !ok {
-			ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeLost, 0, "", nextContact
+			ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeLost, 0, "", gateway.NextContact
 			ev.Message = "the payment was disputed, and what was withdrawn is not known: dispute " + gateway.CleanText(d.ID+" "+d.Kind+" "+d.Status)
 			return ev
 		}
@@ -58,7 +58,7 @@ func disputed(ev models.Evidence, t transaction) models.Evidence {
 	if sum == 0 {
 		return ev
 	}
-	ev.Outcome, ev.TookCents, ev.AmountCents, ev.NextAction = models.OutcomeTakenBack, ev.AmountCents, sum, nextContact
+	ev.Outcome, ev.TookCents, ev.AmountCents, ev.NextAction = models.OutcomeTakenBack, ev.AmountCents, sum, gateway.NextContact
 	ev.ErrorCode, ev.ErrorDetail = "disputed", gateway.CleanText(last.Reason)
 	ev.Message = gateway.CleanText("dispute " + last.ID + " withdrew the money; it is " + last.Status)
 	return ev

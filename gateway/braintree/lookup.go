@@ -33,7 +33,7 @@ type sight struct {
 // read reads the transaction r.Hold and, where r is a refund, its refunds.
 func (a *Adapter) read(ctx context.Context, label gateway.Label, r gateway.Request) sight {
 	if err := checkID("hold", r.Hold); err != nil {
-		return sight{ev: models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: nextContact}}
+		return sight{ev: models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: gateway.NextContact}}
 	}
 	sale, ev, ok := a.readOne(ctx, label, r, r.Hold)
 	s := sight{ev: ev, ok: ok, sale: sale}
@@ -48,7 +48,7 @@ func (a *Adapter) read(ctx context.Context, label gateway.Label, r gateway.Reque
 	}
 	ids := sale.refunds()
 	if len(ids) > maxRefunds {
-		s.ev.Message, s.ev.NextAction = "the transaction has more refunds than are ever read", nextContact
+		s.ev.Message, s.ev.NextAction = "the transaction has more refunds than are ever read", gateway.NextContact
 		return s
 	}
 	for _, id := range ids {
@@ -68,7 +68,7 @@ func (a *Adapter) read(ctx context.Context, label gateway.Label, r gateway.Reque
 
 func (a *Adapter) readOne(ctx context.Context, label gateway.Label, r gateway.Request, id string) (transaction, models.Evidence, bool) {
 	if !validID(id) {
-		return transaction{}, models.Evidence{Source: models.FromLookUp, Message: "the transaction names something that is no id", NextAction: nextContact}, false
+		return transaction{}, models.Evidence{Source: models.FromLookUp, Message: "the transaction names something that is no id", NextAction: gateway.NextContact}, false
 	}
 	answer := a.send(ctx, label, http.MethodGet, a.path(id, ""), nil)
 	ev := classify(opLook, r, answer).Evidence
@@ -132,7 +132,7 @@ func lookedCapture(r gateway.Request, s sight) models.Evidence {
 	t, ev := s.sale, s.ev
 	switch {
 	case len(t.Parts) > 0:
-		ev.Message, ev.NextAction = "it was submitted for settlement in parts, which are other transactions", nextContact
+		ev.Message, ev.NextAction = "it was submitted for settlement in parts, which are other transactions", gateway.NextContact
 		return ev
 	case t.Status == statusAuthorized && !t.took():
 		// By definition nothing took effect on it.
@@ -141,7 +141,7 @@ func lookedCapture(r gateway.Request, s sight) models.Evidence {
 	case t.Status == statusExpired, t.Status == statusProcessorDeclined, t.Status == statusRejected:
 		return over(ev, t)
 	case t.Status == statusVoided && len(t.History) == 0:
-		ev.Message, ev.NextAction = "the transaction is voided and does not tell what it was before", nextContact
+		ev.Message, ev.NextAction = "the transaction is voided and does not tell what it was before", gateway.NextContact
 		return ev
 	case t.Status == statusVoided && !t.took(), t.fell() && !t.took():
 		return over(ev, t)
@@ -156,7 +156,7 @@ func lookedCapture(r gateway.Request, s sight) models.Evidence {
 	}
 	ev = captured(ev, t)
 	if owner != ours && ev.Outcome != models.OutcomeLost {
-		ev.Foreign, ev.NextAction = true, nextContact
+		ev.Foreign, ev.NextAction = true, gateway.NextContact
 	}
 	return ev
 }
@@ -167,7 +167,7 @@ func (t transaction) fell() bool  { return slices.Contains(gone, t.Status) }
 
 // over: there is nothing to capture any more, and our capture took nothing.
 func over(ev models.Evidence, t transaction) models.Evidence {
-	ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextCancel
+	ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, gateway.NextCancel
 	ev.ErrorCode, ev.GatewayTransactionID = gateway.CleanText(t.Status), gateway.CleanID(t.ID)
 	ev.Message = "the transaction is " + gateway.CleanText(t.Status)
 	return ev
@@ -178,13 +178,13 @@ func captured(ev models.Evidence, t transaction) models.Evidence {
 	cents, currency, ok := t.taken()
 	ev.GatewayTransactionID, ev.Token, ev.Message = gateway.CleanID(t.ID), gateway.CleanID(t.ID), gateway.CleanText(t.Status)
 	if !ok {
-		ev.Message, ev.NextAction = "Braintree says that it was captured and names no amount", nextContact
+		ev.Message, ev.NextAction = "Braintree says that it was captured and names no amount", gateway.NextContact
 		return ev
 	}
 	ev.CurrencyCode, ev.NextAction = currency, ""
 	switch {
 	case t.Status == statusVoided, t.fell():
-		ev.Outcome, ev.AmountCents, ev.TookCents, ev.NextAction = models.OutcomeTakenBack, cents, cents, nextContact
+		ev.Outcome, ev.AmountCents, ev.TookCents, ev.NextAction = models.OutcomeTakenBack, cents, cents, gateway.NextContact
 		code, text := t.words()
 		ev.ErrorCode, ev.ErrorDetail = gateway.CleanText(t.Status), gateway.CleanText(code+" "+text)
 		ev.Message = "it was submitted for settlement, and is " + gateway.CleanText(t.Status)
@@ -207,7 +207,7 @@ func lookedVoid(s sight) models.Evidence {
 		return released(ev, t)
 	case t.takes():
 		ev = over(ev, t)
-		ev.NextAction, ev.Message = nextRefund, "the hold was captured; it can only be refunded"
+		ev.NextAction, ev.Message = gateway.NextCancel, "the hold was captured; it can only be refunded"
 	case t.fell(), t.Status == statusProcessorDeclined, t.Status == statusRejected:
 		return over(ev, t)
 	default:
@@ -225,7 +225,7 @@ func released(ev models.Evidence, t transaction) models.Evidence {
 		cents, ok = cents-taken, ok && known
 	}
 	if !ok || cents < 0 || len(t.History) == 0 {
-		ev.Message, ev.NextAction = "Braintree says that the hold is released and names no amount that fits", nextContact
+		ev.Message, ev.NextAction = "Braintree says that the hold is released and names no amount that fits", gateway.NextContact
 		return ev
 	}
 	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeConfirmed, cents, currency, ""

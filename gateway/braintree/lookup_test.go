@@ -111,7 +111,7 @@ func TestOwners(t *testing.T) {
 	}
 	parts := saleOf(t, "settlement_pending", ourCapture, held)
 	parts.Parts = []string{"part1"}
-	if ev := lookedUp(testRequest(models.Capture), sight{ok: true, sale: parts}); ev.Outcome != models.OutcomeLost || ev.NextAction != nextContact {
+	if ev := lookedUp(testRequest(models.Capture), sight{ok: true, sale: parts}); ev.Outcome != models.OutcomeLost || ev.NextAction != gateway.NextContact {
 		t.Errorf("in parts: %s", ev.JSON())
 	}
 }

@@ -31,11 +31,11 @@ func lookedRefund(r gateway.Request, s sight) models.Evidence {
 		return undone(ev, r, t)
 	case t.Status == statusVoided, t.Status == statusExpired, t.fell(), t.Status == statusProcessorDeclined, t.Status == statusRejected:
 		ev = over(ev, t)
-		ev.HoldGone, ev.NextAction = false, nextContact
+		ev.HoldGone, ev.NextAction = false, gateway.NextContact
 		ev.Message = "there is nothing to refund: the transaction is " + gateway.CleanText(t.Status)
 		return ev
 	case !t.takes() || len(t.Parts) > 0:
-		ev.Message, ev.NextAction = "the transaction was not captured here: it is "+gateway.CleanText(t.Status), nextContact
+		ev.Message, ev.NextAction = "the transaction was not captured here: it is "+gateway.CleanText(t.Status), gateway.NextContact
 		return ev
 	}
 	return withoutOurs(ev, r, t, others)
@@ -61,7 +61,7 @@ func withoutOurs(ev models.Evidence, r gateway.Request, t transaction, others []
 		return ev
 	case len(theirs) > 0 && left < r.AmountCents:
 		ev = theirs[0]
-		ev.Foreign, ev.NextAction = true, nextContact
+		ev.Foreign, ev.NextAction = true, gateway.NextContact
 		return ev
 	}
 	ev.Outcome, ev.Message = models.OutcomeNone, "the transaction has no refund under this reference"
@@ -74,13 +74,13 @@ func withoutOurs(ev models.Evidence, r gateway.Request, t transaction, others []
 func undone(ev models.Evidence, r gateway.Request, t transaction) models.Evidence {
 	cents, currency, ok := t.taken()
 	if !ok {
-		ev.Message, ev.NextAction = "Braintree says that the capture is voided and names no amount", nextContact
+		ev.Message, ev.NextAction = "Braintree says that the capture is voided and names no amount", gateway.NextContact
 		return ev
 	}
 	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeConfirmed, cents, currency, ""
 	ev.GatewayTransactionID, ev.Token, ev.Message = gateway.CleanID(t.ID), gateway.CleanID(t.ID), "voided before it settled"
 	if ev.Foreign = !r.Whole || !r.OnlyOne; ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }
@@ -96,9 +96,9 @@ func refunded(ev models.Evidence, t transaction) models.Evidence {
 			ev.Outcome = models.OutcomeDeclined // why is not known, and that it had no effect is
 		}
 	case t.Status == statusRejected, t.Status == statusVoided && !t.took(), t.fell() && !t.took():
-		ev.Outcome, ev.NextAction = models.OutcomeRefused, nextRetry
+		ev.Outcome, ev.NextAction = models.OutcomeRefused, gateway.NextRetry
 	case !ok:
-		ev.Message, ev.NextAction = "Braintree shows a refund without an amount", nextContact
+		ev.Message, ev.NextAction = "Braintree shows a refund without an amount", gateway.NextContact
 		return ev
 	case t.Status == statusPending:
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.Message = models.OutcomeAccepted, cents, currency, t.Status
@@ -107,7 +107,7 @@ func refunded(ev models.Evidence, t transaction) models.Evidence {
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction, ev.Message = models.OutcomeConfirmed, cents, currency, "", t.Status
 		return ev
 	case t.Status == statusVoided, t.fell():
-		ev.Outcome, ev.AmountCents, ev.TookCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, cents, currency, nextRetry
+		ev.Outcome, ev.AmountCents, ev.TookCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, cents, currency, gateway.NextRetry
 	default:
 		ev.Message = "the refund is " + gateway.CleanText(t.Status)
 		return ev

@@ -3,6 +3,7 @@ package braintree
 import (
 	"strings"
 
+	"github.com/capstan-pay/capstan/gateway"
 	"github.com/capstan-pay/capstan/models"
 )
 
@@ -33,34 +34,26 @@ type ruling struct {
 	settles bool
 }
 
-// What a person can do about it.
-const (
-	nextCancel  = "cancel"
-	nextRetry   = "retry"
-	nextContact = "contact gateway"
-	nextRefund  = "refund"
-)
-
 var (
-	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: nextRetry}
-	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: nextContact}
-	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: nextContact}
-	lost       = ruling{outcome: models.OutcomeLost, next: nextRetry}
-	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextCancel}
-	refused    = ruling{outcome: models.OutcomeRefused, next: nextCancel}
-	barred     = ruling{outcome: models.OutcomeRefused, next: nextContact}
-	declined   = ruling{outcome: models.OutcomeDeclined, next: nextRetry}
+	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: gateway.NextRetry}
+	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: gateway.NextContact}
+	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: gateway.NextContact}
+	lost       = ruling{outcome: models.OutcomeLost, next: gateway.NextRetry}
+	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, next: gateway.NextCancel}
+	refused    = ruling{outcome: models.OutcomeRefused, next: gateway.NextCancel}
+	barred     = ruling{outcome: models.OutcomeRefused, next: gateway.NextContact}
+	declined   = ruling{outcome: models.OutcomeDeclined, next: gateway.NextRetry}
 	// suspended: a matter of the merchant's account that people can settle.
-	suspended = ruling{outcome: models.OutcomeDeclined, next: nextContact}
+	suspended = ruling{outcome: models.OutcomeDeclined, next: gateway.NextContact}
 	// unsettled: nothing was done, and nothing is to be done but to wait.
-	unsettled = ruling{outcome: models.OutcomeNotSent, next: nextRetry, settles: true}
+	unsettled = ruling{outcome: models.OutcomeNotSent, next: gateway.NextRetry, settles: true}
 	// overtaken: it began to settle while it was to be voided; it is refunded now.
-	overtaken = ruling{outcome: models.OutcomeNotSent, next: nextRetry}
+	overtaken = ruling{outcome: models.OutcomeNotSent, next: gateway.NextRetry}
 
-	lookFirst    = ruling{next: nextRetry, look: true}
-	lookSettled  = ruling{next: nextRetry, look: true, otherwise: &unsettled}
-	lookTooLarge = ruling{next: nextRetry, look: true, otherwise: &badRequest}
-	lookUndone   = ruling{next: nextRetry, look: true, otherwise: &overtaken}
+	lookFirst    = ruling{next: gateway.NextRetry, look: true}
+	lookSettled  = ruling{next: gateway.NextRetry, look: true, otherwise: &unsettled}
+	lookTooLarge = ruling{next: gateway.NextRetry, look: true, otherwise: &badRequest}
+	lookUndone   = ruling{next: gateway.NextRetry, look: true, otherwise: &overtaken}
 )
 
 // rule is one row of the table: a validation error of Braintree's and what it

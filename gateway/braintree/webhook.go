@@ -183,7 +183,7 @@ func (t transaction) explainRefund(kind string, out gateway.Notice) gateway.Noti
 			return out
 		}
 		ev := &out.Evidence
-		ev.Outcome, ev.AmountCents, ev.TookCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, cents, currency, nextRetry
+		ev.Outcome, ev.AmountCents, ev.TookCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, cents, currency, gateway.NextRetry
 		ev.ErrorCode, ev.GatewayTransactionID = "refund_"+t.Status, gateway.CleanID(t.ID)
 	}
 	if out.Evidence.Outcome != models.OutcomeLost {
@@ -204,7 +204,7 @@ func (d dispute) explain(out gateway.Notice) gateway.Notice {
 		return out
 	}
 	ev := &out.Evidence
-	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, d.Currency, nextContact
+	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, d.Currency, gateway.NextContact
 	ev.TookCents, _, _ = fromBraintree(d.Transaction.Amount, d.Currency)
 	ev.GatewayTransactionID, ev.ErrorCode, ev.ErrorDetail = out.Hold, "disputed", gateway.CleanText(d.Reason)
 	return out

@@ -201,7 +201,7 @@ func (a *Adapter) Probe(ctx context.Context) error {
 func (a *Adapter) unsendable(call gateway.Label, code string, err error) models.Evidence {
 	a.client.Count(call, models.OutcomeRefused)
 	return models.Evidence{
-		Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code, Message: cleaned(err.Error()), NextAction: nextCancel,
+		Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code, Message: cleaned(err.Error()), NextAction: gateway.NextCancel,
 	}
 }
 

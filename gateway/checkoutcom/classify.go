@@ -27,14 +27,14 @@ func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Ev
 	}
 	switch {
 	case a.Phase == gateway.PhaseNotSent:
-		base.Outcome, base.NextAction = models.OutcomeNotSent, nextRetry
-		base.Message = message(a, "no connection to Checkout.com was had")
+		base.Outcome, base.NextAction = models.OutcomeNotSent, gateway.NextRetry
+		base.Message = a.Said("no connection to Checkout.com was had")
 	case a.Phase != gateway.PhaseAnswered:
-		base.Message = message(a, "the answer was lost")
+		base.Message = a.Said("the answer was lost")
 	case a.Status == http.StatusAccepted && call != gateway.CallLookUp:
 		return acceptance(base, r, a.Body)
 	case a.Status >= 500:
-		base.NextAction = nextRetry
+		base.NextAction = gateway.NextRetry
 		base.Message = "Checkout.com failed to answer; the call may have taken effect"
 		if e := parseError(a.Body); e != nil {
 			base = withError(base, *e)
@@ -47,13 +47,6 @@ func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Ev
 	return base
 }
 
-func message(a gateway.Answer, otherwise string) string {
-	if a.Err != nil {
-		return cleaned(a.Err.Error())
-	}
-	return otherwise
-}
-
 // acceptance reads the answer to a call that was accepted. It says that the
 // action is on its way, and nothing more.
 func acceptance(ev models.Evidence, r gateway.Request, body []byte) models.Evidence {
@@ -62,7 +55,7 @@ func acceptance(ev models.Evidence, r gateway.Request, body []byte) models.Evide
 	case !ok:
 		ev.Message = "status 202 without an action"
 	case x.Reference != "" && x.Reference != r.Reference:
-		ev.Message, ev.NextAction = "status 202 for another reference than ours", nextContact
+		ev.Message, ev.NextAction = "status 202 for another reference than ours", gateway.NextContact
 	default:
 		ev.Outcome, ev.GatewayTransactionID, ev.Token = models.OutcomeAccepted, gateway.CleanID(x.ActionID), gateway.CleanID(r.Hold)
 		ev.Message = "Checkout.com has accepted it and decides later"

@@ -141,7 +141,7 @@ func TestDocumentedErrors(t *testing.T) {
 
 func TestErrorOddities(t *testing.T) {
 	expired := errorBody("request_invalid", "payment_expired")
-	lost, lostBad := ruling{}, ruling{next: nextRetry}
+	lost, lostBad := ruling{}, ruling{next: gateway.NextRetry}
 	for _, tt := range []struct {
 		name   string
 		answer gateway.Answer
@@ -187,14 +187,14 @@ func TestErrorOddities(t *testing.T) {
 		{"202 without a body", answered(202, ``), lost},
 		{"202 with half a body", answered(202, `{"action_id":"act_y3oq`), lost},
 		{"202 with an id that is none", answered(202, `{"action_id":"../x"}`), lost},
-		{"202 for somebody else", answered(202, `{"action_id":"`+testAction+`","reference":"ORD-7"}`), ruling{next: nextContact}},
+		{"202 for somebody else", answered(202, `{"action_id":"`+testAction+`","reference":"ORD-7"}`), ruling{next: gateway.NextContact}},
 		{"202", answered(202, `{"action_id":"`+testAction+`","reference":"`+ourRef+`"}`), ruling{outcome: models.OutcomeAccepted}},
 		{"202 that names no reference", answered(202, `{"action_id":"`+testAction+`"}`), ruling{outcome: models.OutcomeAccepted}},
 		{"status 0", answered(0, expired), lost},
 		{"the zero answer", gateway.Answer{}, lost},
 		{"sent, no answer", gateway.Answer{Phase: gateway.PhaseSent, Err: context.DeadlineExceeded}, lost},
 		{"sent, a 422 that broke off", gateway.Answer{Phase: gateway.PhaseSent, Status: 422, Body: []byte(expired), Err: errors.New("EOF")}, lost},
-		{"not sent", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: nextRetry}},
+		{"not sent", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: gateway.NextRetry}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ev := classify(gateway.CallCapture, testRequest(models.Capture, true), tt.answer)

@@ -85,7 +85,7 @@ func decided(ev models.Evidence, kind models.Kind, currency string, x action) mo
 	case yes && listed(approvedCodes, x.Code) && ok:
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.Message, ev.NextAction = models.OutcomeConfirmed, cents, code, "", ""
 	case yes && listed(approvedCodes, x.Code):
-		ev.Message, ev.NextAction = "Checkout.com approved it and names no amount that fits", nextContact
+		ev.Message, ev.NextAction = "Checkout.com approved it and names no amount that fits", gateway.NextContact
 	case x.Approved == nil && x.Code == "", yes && x.Code == deferredCode:
 		ev.Outcome, ev.Message, ev.NextAction = models.OutcomeAccepted, "Checkout.com has not decided it yet", ""
 	case no:

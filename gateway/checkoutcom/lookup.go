@@ -20,7 +20,7 @@ func (a *Adapter) LookUp(ctx context.Context, r gateway.Request) models.Evidence
 
 func (a *Adapter) lookUp(ctx context.Context, r gateway.Request) models.Evidence {
 	if err := checkHold(r.Hold); err != nil {
-		return models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: nextContact}
+		return models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: gateway.NextContact}
 	}
 	return lookedUp(r, a.read(ctx, r))
 }
@@ -132,13 +132,13 @@ func (s sight) ours(r gateway.Request) (models.Evidence, bool) {
 		if x.Type == actionOf[r.Kind] {
 			ev = decided(s.ev, r.Kind, s.pay.Currency, x)
 		} else {
-			ev.Message, ev.NextAction = "an action of another type carries our reference", nextContact
+			ev.Message, ev.NextAction = "an action of another type carries our reference", gateway.NextContact
 		}
 		if ended := ev.Outcome == models.OutcomeDeclined || ev.Outcome == models.OutcomeRefused; ended && r.Key != "" {
 			switch x.try() {
 			case r.Key:
 			case "":
-				ev.Outcome, ev.Answered, ev.NextAction = models.OutcomeLost, false, nextContact
+				ev.Outcome, ev.Answered, ev.NextAction = models.OutcomeLost, false, gateway.NextContact
 				ev.Message = "an action under our reference was declined, and does not say which try it was"
 			default:
 				continue
@@ -241,7 +241,7 @@ func (s sight) noCapture(r gateway.Request) models.Evidence {
 	ev, b := s.ev, s.sums()
 	need, err := toWire(r.AmountCents, r.CurrencyCode)
 	if err != nil {
-		ev.ErrorCode, ev.Message, ev.NextAction = "amount_not_representable", cleaned(err.Error()), nextContact
+		ev.ErrorCode, ev.Message, ev.NextAction = "amount_not_representable", cleaned(err.Error()), gateway.NextContact
 		return ev
 	}
 	switch s.pay.Status {
@@ -284,7 +284,7 @@ func (s sight) usedUp(r gateway.Request, b balances) models.Evidence {
 		return ev
 	case siblings && !r.OnlyOne:
 		// Our own earlier captures used the hold up: this one can never be made.
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, b.Capturable == 0, nextCancel
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, b.Capturable == 0, gateway.NextCancel
 		ev.ErrorCode, ev.Message = "capture_value_greater_than_remaining_authorized", "other captures have used the hold up"
 		return ev
 	}
@@ -292,7 +292,7 @@ func (s sight) usedUp(r gateway.Request, b balances) models.Evidence {
 	ev = decided(ev, models.Capture, s.pay.Currency, first)
 	ev.Foreign = len(others) > 1 || !r.OnlyOne || first.Reference != "" || first.Metadata.Reference != ""
 	if ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }
@@ -352,14 +352,14 @@ func (s sight) noRefund(r gateway.Request) models.Evidence {
 	ev, b := s.ev, s.sums()
 	need, err := toWire(r.AmountCents, r.CurrencyCode)
 	if err != nil {
-		ev.ErrorCode, ev.Message, ev.NextAction = "amount_not_representable", cleaned(err.Error()), nextContact
+		ev.ErrorCode, ev.Message, ev.NextAction = "amount_not_representable", cleaned(err.Error()), gateway.NextContact
 		return ev
 	}
 	if b.Refunded > 0 && b.Captured-b.Refunded < need {
 		for _, x := range slices.Backward(s.actions) {
 			if x.Type == actionRefund && x.took() {
 				if ev = decided(ev, models.Refund, s.pay.Currency, x); ev.Outcome == models.OutcomeConfirmed {
-					ev.Foreign, ev.NextAction = true, nextContact
+					ev.Foreign, ev.NextAction = true, gateway.NextContact
 				}
 				return ev
 			}
@@ -371,7 +371,7 @@ func (s sight) noRefund(r gateway.Request) models.Evidence {
 
 func (s sight) gone(code string) models.Evidence {
 	ev := s.ev
-	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, nextReauthorize, code
+	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, gateway.NextReauthorize, code
 	ev.GatewayTransactionID, ev.Message = gateway.CleanID(s.pay.ID), "the payment is "+cleaned(s.pay.Status)+" at Checkout.com"
 	return ev
 }

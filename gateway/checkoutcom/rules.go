@@ -17,24 +17,16 @@ type ruling struct {
 	next     string
 }
 
-// What a person can do about it.
-const (
-	nextCancel      = "cancel"
-	nextReauthorize = "reauthorize"
-	nextRetry       = "retry"
-	nextContact     = "contact gateway"
-)
-
 var (
-	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: nextRetry}
-	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: nextContact}
-	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: nextRetry}
-	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: nextContact}
-	lookFirst  = ruling{outcome: models.OutcomeLost, next: nextRetry}
-	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextReauthorize}
-	refused    = ruling{outcome: models.OutcomeRefused, next: nextCancel}
-	barred     = ruling{outcome: models.OutcomeRefused, next: nextContact}
-	declined   = ruling{outcome: models.OutcomeDeclined, next: nextRetry}
+	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: gateway.NextRetry}
+	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: gateway.NextContact}
+	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: gateway.NextRetry}
+	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: gateway.NextContact}
+	lookFirst  = ruling{outcome: models.OutcomeLost, next: gateway.NextRetry}
+	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, next: gateway.NextReauthorize}
+	refused    = ruling{outcome: models.OutcomeRefused, next: gateway.NextCancel}
+	barred     = ruling{outcome: models.OutcomeRefused, next: gateway.NextContact}
+	declined   = ruling{outcome: models.OutcomeDeclined, next: gateway.NextRetry}
 )
 
 const money = "capture refund void"

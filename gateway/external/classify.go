@@ -18,14 +18,14 @@ const requestHeader = "X-Request-Id"
 func classify(r gateway.Request, a gateway.Answer) models.Evidence {
 	ev := models.Evidence{
 		Source: models.FromAnswer, Status: a.Status, RequestID: gateway.CleanID(a.Header.Get(requestHeader)),
-		RetryAfter: gateway.RetryAfter(a.Header), NextAction: nextRetry,
+		RetryAfter: gateway.RetryAfter(a.Header), NextAction: gateway.NextRetry,
 	}
 	switch {
 	case a.Phase == gateway.PhaseNotSent:
-		ev.Outcome, ev.Message = models.OutcomeNotSent, why(a, "no connection to the external gateway was had")
+		ev.Outcome, ev.Message = models.OutcomeNotSent, a.Said("no connection to the external gateway was had")
 		return ev
 	case a.Phase != gateway.PhaseAnswered:
-		ev.Message = why(a, "the answer was lost")
+		ev.Message = a.Said("the answer was lost")
 		return ev
 	case a.Status >= 500:
 		ev.Message = fmt.Sprintf("status %d; the call may have taken effect", a.Status)
@@ -39,18 +39,11 @@ func classify(r gateway.Request, a gateway.Answer) models.Evidence {
 	}
 	said, err := parse(a.Body)
 	if err != nil {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 		ev.Message = gateway.CleanText(fmt.Sprintf("status %d with an answer that is none of the contract's: %v", a.Status, err))
 		return ev
 	}
 	return decide(ev, r, said)
-}
-
-func why(a gateway.Answer, otherwise string) string {
-	if a.Err != nil {
-		return gateway.CleanText(a.Err.Error())
-	}
-	return otherwise
 }
 
 // decide weighs an answer that could be read.
@@ -61,14 +54,14 @@ func decide(ev models.Evidence, r gateway.Request, a answer) models.Evidence {
 		if what == "" {
 			what = "its status does not agree with what it says"
 		}
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 		ev.Message = gateway.CleanText(fmt.Sprintf("status %d with an answer that proves nothing: %s", ev.Status, what))
 		return ev
 	}
 	ev.Outcome, ev.Token, ev.Metadata, ev.NextAction = outcome, a.token, a.metadata, ""
 	if outcome == models.OutcomeRefused {
 		ev.HoldGone = r.Kind != models.Refund && slices.Contains(goneCodes, a.failure.code)
-		ev.NextAction = nextCancel
+		ev.NextAction = gateway.NextCancel
 		return ev
 	}
 	ev.GatewayTransactionID = a.token

@@ -284,7 +284,7 @@ func Sign(body []byte, secret gateway.Secret) string {
 
 // notSent answers for what never left.
 func notSent(err error) models.Evidence {
-	return models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeNotSent, Message: gateway.CleanText(err.Error()), NextAction: nextRetry}
+	return models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeNotSent, Message: gateway.CleanText(err.Error()), NextAction: gateway.NextRetry}
 }
 
 // unmade answers for a call that could not be made: that is our own affair, and
@@ -297,5 +297,5 @@ func unmade(err error) models.Evidence {
 
 // refused answers for what this gateway cannot do, and never could.
 func refused(code, message string) models.Evidence {
-	return models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code, Message: message, NextAction: nextContact}
+	return models.Evidence{Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code, Message: message, NextAction: gateway.NextContact}
 }

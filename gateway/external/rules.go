@@ -6,13 +6,6 @@ import (
 	"github.com/capstan-pay/capstan/models"
 )
 
-// What a person can do about it.
-const (
-	nextCancel  = "cancel"
-	nextRetry   = "retry"
-	nextContact = "contact gateway"
-)
-
 // form is what an answer of the contract looks like.
 type form struct {
 	success, action bool

@@ -52,7 +52,7 @@ func ParseWebhook(body []byte, header http.Header, secrets []gateway.Secret, liv
 	case a.success && a.failure == nil:
 		n.Evidence.Outcome = models.OutcomeConfirmed
 	case !a.success && (n.Evidence.ErrorCode != "" || n.Evidence.Message != ""):
-		n.Type, n.Evidence.Outcome, n.Evidence.NextAction = "callback.error", models.OutcomeRefused, nextCancel
+		n.Type, n.Evidence.Outcome, n.Evidence.NextAction = "callback.error", models.OutcomeRefused, gateway.NextCancel
 	default:
 		return nil, fmt.Errorf("%w: success is %t and what else it says speaks against that", gateway.ErrUnreadable, a.success)
 	}

@@ -26,14 +26,14 @@ func classify(call gateway.Label, a gateway.Answer) models.Evidence {
 	}
 	switch {
 	case a.Phase == gateway.PhaseNotSent:
-		base.Outcome, base.NextAction = models.OutcomeNotSent, nextRetry
-		base.Message = message(a, "no connection to Klarna was had")
+		base.Outcome, base.NextAction = models.OutcomeNotSent, gateway.NextRetry
+		base.Message = a.Said("no connection to Klarna was had")
 	case a.Phase != gateway.PhaseAnswered:
-		base.Message = message(a, "the answer was lost")
+		base.Message = a.Said("the answer was lost")
 	case a.Status == http.StatusCreated || a.Status == http.StatusNoContent:
 		return success(base, call, a)
 	case a.Status >= 500:
-		base.NextAction = nextRetry
+		base.NextAction = gateway.NextRetry
 		base.Message = "Klarna failed to answer; the call may have taken effect"
 		if e := parseError(a.Body); e != nil {
 			base = withError(base, *e)
@@ -44,13 +44,6 @@ func classify(call gateway.Label, a gateway.Answer) models.Evidence {
 		base.Message = fmt.Sprintf("status %d proves nothing", a.Status)
 	}
 	return base
-}
-
-func message(a gateway.Answer, otherwise string) string {
-	if a.Err != nil {
-		return gateway.CleanText(a.Err.Error())
-	}
-	return otherwise
 }
 
 // failure reads a 4xx answer.
@@ -117,7 +110,7 @@ func captured(ev models.Evidence, r gateway.Request, c capture, currency string)
 	ev.GatewayTransactionID, ev.Token = gateway.CleanID(c.ID), gateway.CleanID(c.Klarna)
 	ev.Class, ev.Answered, ev.NextAction, ev.Message, ev.ErrorCode, ev.ErrorDetail = "", false, "", "", "", ""
 	if ev.Foreign = c.Reference != r.Reference && (c.Reference != "" || !r.OnlyOne); ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }
@@ -129,7 +122,7 @@ func returned(ev models.Evidence, r gateway.Request, re refund, currency string)
 	ev.GatewayTransactionID = gateway.CleanID(re.ID)
 	ev.Class, ev.Answered, ev.NextAction, ev.Message, ev.ErrorCode, ev.ErrorDetail = "", false, "", "", "", ""
 	if ev.Foreign = re.Reference != r.Reference; ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }

@@ -163,7 +163,7 @@ func TestAnswers(t *testing.T) {
 		{"the zero answer", gateway.CallCapture, gateway.Answer{}, ruling{}, ""},
 		{"sent, no answer", gateway.CallCapture, gateway.Answer{Phase: gateway.PhaseSent, Err: context.DeadlineExceeded}, ruling{}, ""},
 		{"sent, a 401 that broke off", gateway.CallCapture, gateway.Answer{Phase: gateway.PhaseSent, Status: 401, Err: errors.New("EOF")}, ruling{}, ""},
-		{"not sent", gateway.CallCapture, gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: nextRetry}, ""},
+		{"not sent", gateway.CallCapture, gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: gateway.NextRetry}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ev := classify(tt.call, tt.answer)

@@ -69,14 +69,14 @@ func explained(r gateway.Request, refusal models.Evidence, s sight) models.Evide
 	refusal.HoldEndsAt = seen.HoldEndsAt
 	switch left := s.order.Remaining; {
 	case r.Kind == models.Capture && s.order.Fraud == fraudPending:
-		refusal.Outcome, refusal.NextAction = models.OutcomeDeclined, nextRetry
+		refusal.Outcome, refusal.NextAction = models.OutcomeDeclined, gateway.NextRetry
 		refusal.ErrorDetail = "Klarna is still reviewing the order, for a day at most"
 	case r.Kind == models.Capture && *left < r.AmountCents:
-		refusal.Outcome, refusal.Answered, refusal.NextAction = models.OutcomeRefused, false, nextCancel
+		refusal.Outcome, refusal.Answered, refusal.NextAction = models.OutcomeRefused, false, gateway.NextCancel
 		refusal.ErrorDetail = "less is left of the order than was asked for"
 	default:
 		// Nothing in the order stands against it, and yet it is not allowed.
-		refusal.Class, refusal.NextAction = models.ClassBadRequest, nextContact
+		refusal.Class, refusal.NextAction = models.ClassBadRequest, gateway.NextContact
 	}
 	return refusal
 }

@@ -58,10 +58,10 @@ func releasable(r gateway.Request, s sight) (models.Evidence, bool) {
 func unread(ev models.Evidence) models.Evidence {
 	switch {
 	case ev.Status == http.StatusNotFound && ev.ErrorCode == "NO_SUCH_ORDER":
-		ev.Class, ev.NextAction = models.ClassBadRequest, nextContact
+		ev.Class, ev.NextAction = models.ClassBadRequest, gateway.NextContact
 		return ev
 	case ev.Status == http.StatusOK:
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 		return ev
 	}
 	return unasked(ev)
@@ -69,7 +69,7 @@ func unread(ev models.Evidence) models.Evidence {
 
 // unasked: the order could not be read, so nothing was asked for.
 func unasked(ev models.Evidence) models.Evidence {
-	ev.Source, ev.Outcome, ev.HoldGone, ev.NextAction = models.FromAnswer, models.OutcomeNotSent, false, nextRetry
+	ev.Source, ev.Outcome, ev.HoldGone, ev.NextAction = models.FromAnswer, models.OutcomeNotSent, false, gateway.NextRetry
 	if ev.Class != models.ClassConfig && ev.Class != models.ClassThrottled {
 		ev.Class = ""
 	}
@@ -125,7 +125,7 @@ func extendable(s sight) (models.Evidence, bool) {
 		return ev, true
 	case o.Status == orderCaptured || o.Status == orderClosed:
 		ev := gone(s.ev, o, "ORDER_"+o.Status)
-		ev.Source, ev.HoldGone, ev.NextAction = models.FromAnswer, false, nextContact // by whom and how much, a look-up tells
+		ev.Source, ev.HoldGone, ev.NextAction = models.FromAnswer, false, gateway.NextContact // by whom and how much, a look-up tells
 		return ev, true
 	}
 	ev := unasked(s.ev)

@@ -223,7 +223,7 @@ func (a *Adapter) unsendable(call gateway.Label, code string, err error) models.
 	a.client.Count(call, models.OutcomeRefused)
 	return models.Evidence{
 		Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code,
-		Message: gateway.CleanText(err.Error()), NextAction: nextCancel,
+		Message: gateway.CleanText(err.Error()), NextAction: gateway.NextCancel,
 	}
 }
 

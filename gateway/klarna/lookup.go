@@ -18,7 +18,7 @@ func (a *Adapter) LookUp(ctx context.Context, r gateway.Request) models.Evidence
 
 func (a *Adapter) lookUp(ctx context.Context, r gateway.Request) models.Evidence {
 	if err := checkID("order", r.Hold); err != nil {
-		return models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: nextContact}
+		return models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: gateway.NextContact}
 	}
 	return lookedUp(r, a.read(ctx, gateway.CallLookUp, r.Hold))
 }
@@ -118,13 +118,13 @@ func usedUp(ev models.Evidence, r gateway.Request, o order, left int64) models.E
 	}
 	if siblings && !r.OnlyOne {
 		// Our own earlier captures used it up: this one can never be made.
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, left == 0, nextCancel
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, left == 0, gateway.NextCancel
 		ev.ErrorCode, ev.Message = "CAPTURE_NOT_ALLOWED", "other captures have left too little of the order"
 		return ev
 	}
 	ev = captured(ev, r, o.Captures[0], o.Currency)
 	if ev.Foreign = ev.Foreign || len(o.Captures) > 1; ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }
@@ -136,7 +136,7 @@ func made(name, prefix string) bool {
 }
 
 func gone(ev models.Evidence, o order, code string) models.Evidence {
-	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, nextCancel, code
+	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, gateway.NextCancel, code
 	ev.GatewayTransactionID = gateway.CleanID(o.ID)
 	ev.Message = "the order is " + o.Status + " at Klarna"
 	if code == "FRAUD_REJECTED" {
@@ -188,7 +188,7 @@ func lookedVoid(s sight) models.Evidence {
 	}
 	ev.GatewayTransactionID = gateway.CleanID(o.ID)
 	if taken == total {
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextRefund
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, gateway.NextCancel
 		ev.ErrorCode, ev.Message = "ORDER_CAPTURED", "all of the order was captured; it can only be refunded"
 		return ev
 	}
@@ -218,7 +218,7 @@ func lookedRefund(r gateway.Request, s sight) models.Evidence {
 		return ev
 	case back > 0 && taken-back < r.AmountCents:
 		ev = returned(ev, r, o.Refunds[0], o.Currency)
-		ev.Foreign, ev.NextAction = true, nextContact
+		ev.Foreign, ev.NextAction = true, gateway.NextContact
 		return ev
 	}
 	ev.Outcome, ev.Message = models.OutcomeNone, "the order lists no refund under this reference"

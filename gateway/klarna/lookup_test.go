@@ -269,7 +269,7 @@ func TestUnaskedVoid(t *testing.T) {
 		{"captured", seen(orderBody("CAPTURED", all(taken("C1", 1500, "X")), nil)), models.OutcomeRefused, "", models.OutcomeRefused},
 	} {
 		ev, stop := releasable(testRequest("", true), tt.s)
-		if !stop || ev.Outcome != tt.want || ev.Class != tt.class || ev.Source != models.FromAnswer || ev.Outcome == models.OutcomeLost && ev.NextAction != nextContact {
+		if !stop || ev.Outcome != tt.want || ev.Class != tt.class || ev.Source != models.FromAnswer || ev.Outcome == models.OutcomeLost && ev.NextAction != gateway.NextContact {
 			t.Errorf("void, %s: %s", tt.name, ev.JSON())
 		}
 		ev, stop = extendable(tt.s)

@@ -16,24 +16,15 @@ type ruling struct {
 	next     string
 }
 
-// What a person can do about it.
-const (
-	nextCancel      = "cancel"
-	nextReauthorize = "reauthorize"
-	nextRetry       = "retry"
-	nextContact     = "contact gateway"
-	nextRefund      = "refund"
-)
-
 var (
-	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: nextRetry}
-	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: nextContact}
-	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: nextRetry}
-	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: nextContact}
+	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: gateway.NextRetry}
+	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: gateway.NextContact}
+	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: gateway.NextRetry}
+	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: gateway.NextContact}
 	// forbidden: not allowed as the order stands, and the order says why.
-	forbidden = ruling{outcome: models.OutcomeLost, answered: true, next: nextRetry}
-	refused   = ruling{outcome: models.OutcomeRefused, next: nextCancel}
-	lookFirst = ruling{outcome: models.OutcomeLost, next: nextRetry}
+	forbidden = ruling{outcome: models.OutcomeLost, answered: true, next: gateway.NextRetry}
+	refused   = ruling{outcome: models.OutcomeRefused, next: gateway.NextCancel}
+	lookFirst = ruling{outcome: models.OutcomeLost, next: gateway.NextRetry}
 )
 
 // rule is one row of the table. Empty calls match any; calls is a list of call

@@ -17,7 +17,7 @@ import (
 func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evidence {
 	ev := proof(call, r, a)
 	if ev.Outcome == models.OutcomeLost && ev.NextAction == "" {
-		ev.NextAction = nextRetry
+		ev.NextAction = gateway.NextRetry
 	}
 	return ev
 }
@@ -34,14 +34,14 @@ func proof(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evide
 	}
 	switch {
 	case a.Phase == gateway.PhaseNotSent:
-		base.Outcome, base.NextAction = models.OutcomeNotSent, nextRetry
-		base.Message = message(a, "no connection to PayPal was had")
+		base.Outcome, base.NextAction = models.OutcomeNotSent, gateway.NextRetry
+		base.Message = a.Said("no connection to PayPal was had")
 	case a.Phase != gateway.PhaseAnswered:
-		base.Message = message(a, "the answer was lost")
+		base.Message = a.Said("the answer was lost")
 	case a.Status == http.StatusOK || a.Status == http.StatusCreated:
 		return success(base, call, r, a.Body)
 	case a.Status >= 500:
-		base.NextAction = nextRetry
+		base.NextAction = gateway.NextRetry
 		base.Message = "PayPal failed to answer; the call may have taken effect"
 		if e := parseError(a.Body); e != nil {
 			base = withError(base, *e)
@@ -52,13 +52,6 @@ func proof(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evide
 		base.Message = fmt.Sprintf("status %d proves nothing", a.Status)
 	}
 	return base
-}
-
-func message(a gateway.Answer, otherwise string) string {
-	if a.Err != nil {
-		return gateway.CleanText(a.Err.Error())
-	}
-	return otherwise
 }
 
 // failure reads a 4xx answer.
@@ -149,7 +142,7 @@ func captured(ev models.Evidence, c capture, r gateway.Request) models.Evidence 
 	switch c.Status {
 	case statusCompleted, statusRefunded, statusPartiallyRefunded:
 		if !ok {
-			ev.Message, ev.NextAction = "PayPal says the hold was captured and names no amount", nextContact
+			ev.Message, ev.NextAction = "PayPal says the hold was captured and names no amount", gateway.NextContact
 			return ev
 		}
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeConfirmed, cents, currency, ""
@@ -171,16 +164,16 @@ func captured(ev models.Evidence, c capture, r gateway.Request) models.Evidence 
 	}
 	ev.Foreign = c.InvoiceID != r.Reference && (c.InvoiceID != "" || !r.OnlyOne)
 	if ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }
 
 // pendingNext: what holds these captures up waits for the merchant, not for PayPal.
 var pendingNext = map[string]string{
-	"RECEIVING_PREFERENCE_MANDATES_MANUAL_ACTION": nextContact,
-	"UNILATERAL":            nextContact,
-	"VERIFICATION_REQUIRED": nextContact,
+	"RECEIVING_PREFERENCE_MANDATES_MANUAL_ACTION": gateway.NextContact,
+	"UNILATERAL":            gateway.NextContact,
+	"VERIFICATION_REQUIRED": gateway.NextContact,
 }
 
 // refunded reads one refund, wherever it was found.
@@ -194,7 +187,7 @@ func refunded(ev models.Evidence, re refund) models.Evidence {
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeAccepted, cents, currency
 		ev.ErrorDetail, ev.Message = gateway.CleanText(re.Details.Reason), "the refund is pending"
 	case re.Status == statusFailed, re.Status == statusCancelled:
-		ev.Outcome, ev.NextAction = models.OutcomeRefused, nextRetry
+		ev.Outcome, ev.NextAction = models.OutcomeRefused, gateway.NextRetry
 		ev.ErrorCode, ev.ErrorDetail = "REFUND_"+re.Status, gateway.CleanText(re.Details.Reason)
 		ev.Message = "the refund is " + re.Status + "; the money is still the merchant's"
 	default:
@@ -241,7 +234,7 @@ func reauthorized(ev models.Evidence, auth authorization) models.Evidence {
 	case auth.Status == authPending:
 		ev.Outcome, ev.Message = models.OutcomeAccepted, "the renewed authorization is under review"
 	case auth.Status == authDenied:
-		ev.Outcome, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, nextCancel, "AUTHORIZATION_DENIED"
+		ev.Outcome, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, gateway.NextCancel, "AUTHORIZATION_DENIED"
 		ev.Message = "PayPal denied the renewed authorization"
 	default:
 		ev.Message = "the renewed authorization is " + gateway.CleanText(auth.Status)

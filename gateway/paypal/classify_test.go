@@ -186,9 +186,9 @@ func TestErrorOddities(t *testing.T) {
 		{"lower case", answered(422, strings.ToLower(expired)), lookFirst},
 		{"404 of something else", answered(404, errorBody("RESOURCE_NOT_FOUND")), lookFirst},
 		{"401 of the OAuth layer", answered(401, `{"error":"invalid_token","error_description":"Token signature verification failed"}`), config},
-		{"401 of anybody", answered(401, `{"error":"go_away"}`), ruling{next: nextRetry}},
-		{"500 with a known issue", answered(500, expired), ruling{next: nextRetry}},
-		{"503", answered(503, errorBody("SERVICE_UNAVAILABLE")), ruling{next: nextRetry}},
+		{"401 of anybody", answered(401, `{"error":"go_away"}`), ruling{next: gateway.NextRetry}},
+		{"500 with a known issue", answered(500, expired), ruling{next: gateway.NextRetry}},
+		{"503", answered(503, errorBody("SERVICE_UNAVAILABLE")), ruling{next: gateway.NextRetry}},
 		{"a page", answered(422, "<html>"), ruling{}},
 		{"a page with 401", answered(401, "<html>"), ruling{}},
 		{"a page with 429", answered(429, "<html>"), ruling{}},
@@ -202,11 +202,11 @@ func TestErrorOddities(t *testing.T) {
 		{"the zero answer", gateway.Answer{}, ruling{}},
 		{"sent, no answer", gateway.Answer{Phase: gateway.PhaseSent, Err: context.DeadlineExceeded}, ruling{}},
 		{"sent, a 422 that broke off", gateway.Answer{Phase: gateway.PhaseSent, Status: 422, Body: []byte(expired), Err: errors.New("EOF")}, ruling{}},
-		{"not sent", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: nextRetry}},
+		{"not sent", gateway.Answer{Phase: gateway.PhaseNotSent, Err: errors.New("refused")}, ruling{outcome: models.OutcomeNotSent, next: gateway.NextRetry}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.want.outcome == models.OutcomeLost { // what proves nothing is asked again
-				tt.want.next = nextRetry
+				tt.want.next = gateway.NextRetry
 			}
 			ev := classify(gateway.CallCapture, testRequest(models.Capture, true), tt.answer)
 			if got := rulingOf(ev); got != tt.want || ev.Answered {
@@ -241,27 +241,27 @@ func TestCaptureAnswers(t *testing.T) {
 		{"completed", captureBodyOf("COMPLETED", "15.00", ourRef, ""), want{models.OutcomeConfirmed, 1500, false, ""}},
 		{"another amount", captureBodyOf("COMPLETED", "14.99", ourRef, ""), want{models.OutcomeConfirmed, 1499, false, ""}},
 		{"without our reference", captureBodyOf("COMPLETED", "15.00", "", ""), want{models.OutcomeConfirmed, 1500, false, ""}},
-		{"under another reference", captureBodyOf("COMPLETED", "15.00", "INV-7", ""), want{models.OutcomeConfirmed, 1500, true, nextContact}},
+		{"under another reference", captureBodyOf("COMPLETED", "15.00", "INV-7", ""), want{models.OutcomeConfirmed, 1500, true, gateway.NextContact}},
 		{"refunded since", captureBodyOf("REFUNDED", "15.00", ourRef, ""), want{models.OutcomeConfirmed, 1500, false, ""}},
 		{"partly refunded since", captureBodyOf("PARTIALLY_REFUNDED", "15.00", ourRef, ""), want{models.OutcomeConfirmed, 1500, false, ""}},
 		{"pending", captureBodyOf("PENDING", "15.00", ourRef, "PENDING_REVIEW"), want{models.OutcomeAccepted, 1500, false, ""}},
-		{"pending until the merchant acts", captureBodyOf("PENDING", "15.00", ourRef, "UNILATERAL"), want{models.OutcomeAccepted, 1500, false, nextContact}},
+		{"pending until the merchant acts", captureBodyOf("PENDING", "15.00", ourRef, "UNILATERAL"), want{models.OutcomeAccepted, 1500, false, gateway.NextContact}},
 		{"pending for a reason nobody knows", captureBodyOf("PENDING", "15.00", ourRef, "MOON"), want{models.OutcomeAccepted, 1500, false, ""}},
-		{"declined", captureBodyOf("DECLINED", "15.00", ourRef, ""), want{models.OutcomeDeclined, 0, false, nextReauthorize}},
-		{"declined by a dispute", captureBodyOf("DECLINED", "15.00", ourRef, "BUYER_COMPLAINT"), want{models.OutcomeRefused, 0, false, nextContact}},
-		{"declined for a reason nobody knows", captureBodyOf("DECLINED", "15.00", ourRef, "MOON"), want{models.OutcomeLost, 0, false, nextRetry}},
-		{"failed", captureBodyOf("FAILED", "15.00", ourRef, ""), want{models.OutcomeDeclined, 0, false, nextReauthorize}},
-		{"a status nobody knows", captureBodyOf("TELEPORTED", "15.00", ourRef, ""), want{next: nextRetry}},
-		{"no amount", captureBodyOf("COMPLETED", "", ourRef, ""), want{next: nextContact}},
-		{"a negative amount", captureBodyOf("COMPLETED", "-15.00", ourRef, ""), want{next: nextContact}},
-		{"zero", captureBodyOf("COMPLETED", "0.00", ourRef, ""), want{next: nextContact}},
-		{"a tenth of a cent", captureBodyOf("COMPLETED", "15.001", ourRef, ""), want{next: nextContact}},
-		{"exponents", captureBodyOf("COMPLETED", "1e3", ourRef, ""), want{next: nextContact}},
-		{"of another hold", strings.Replace(captureBodyOf("COMPLETED", "15.00", ourRef, ""), testHold, "SOMEOTHERHOLD", 1), want{next: nextRetry}},
-		{"no id", strings.Replace(captureBodyOf("COMPLETED", "15.00", ourRef, ""), testCapture, "", 1), want{next: nextRetry}},
-		{"minimal", `{"id":"2GG279541U471931P","status":"COMPLETED"}`, want{next: nextContact}},
-		{"an empty object", `{}`, want{next: nextRetry}},
-		{"nothing", ``, want{next: nextRetry}},
+		{"declined", captureBodyOf("DECLINED", "15.00", ourRef, ""), want{models.OutcomeDeclined, 0, false, gateway.NextReauthorize}},
+		{"declined by a dispute", captureBodyOf("DECLINED", "15.00", ourRef, "BUYER_COMPLAINT"), want{models.OutcomeRefused, 0, false, gateway.NextContact}},
+		{"declined for a reason nobody knows", captureBodyOf("DECLINED", "15.00", ourRef, "MOON"), want{models.OutcomeLost, 0, false, gateway.NextRetry}},
+		{"failed", captureBodyOf("FAILED", "15.00", ourRef, ""), want{models.OutcomeDeclined, 0, false, gateway.NextReauthorize}},
+		{"a status nobody knows", captureBodyOf("TELEPORTED", "15.00", ourRef, ""), want{next: gateway.NextRetry}},
+		{"no amount", captureBodyOf("COMPLETED", "", ourRef, ""), want{next: gateway.NextContact}},
+		{"a negative amount", captureBodyOf("COMPLETED", "-15.00", ourRef, ""), want{next: gateway.NextContact}},
+		{"zero", captureBodyOf("COMPLETED", "0.00", ourRef, ""), want{next: gateway.NextContact}},
+		{"a tenth of a cent", captureBodyOf("COMPLETED", "15.001", ourRef, ""), want{next: gateway.NextContact}},
+		{"exponents", captureBodyOf("COMPLETED", "1e3", ourRef, ""), want{next: gateway.NextContact}},
+		{"of another hold", strings.Replace(captureBodyOf("COMPLETED", "15.00", ourRef, ""), testHold, "SOMEOTHERHOLD", 1), want{next: gateway.NextRetry}},
+		{"no id", strings.Replace(captureBodyOf("COMPLETED", "15.00", ourRef, ""), testCapture, "", 1), want{next: gateway.NextRetry}},
+		{"minimal", `{"id":"2GG279541U471931P","status":"COMPLETED"}`, want{next: gateway.NextContact}},
+		{"an empty object", `{}`, want{next: gateway.NextRetry}},
+		{"nothing", ``, want{next: gateway.NextRetry}},
 	} {
 		for _, status := range []int{200, 201} {
 			ev := classify(gateway.CallCapture, testRequest(models.Capture, false), answered(status, tt.body))

@@ -53,10 +53,10 @@ func (a *Adapter) renewable(rep reply, r gateway.Request) (models.Evidence, bool
 	first, last := auth.Created.Add(a.config.HonorPeriod), auth.Created.Add(a.config.HoldLife)
 	switch {
 	case now.Before(first):
-		ev.ErrorCode, ev.NextAction = "reauthorize_too_early", nextRetry
+		ev.ErrorCode, ev.NextAction = "reauthorize_too_early", gateway.NextRetry
 		ev.Message = "PayPal guarantees the funds until " + first.Format(time.RFC3339) + "; a hold can be renewed after that"
 	case !now.Before(last):
-		ev.ErrorCode, ev.NextAction, ev.HoldGone = "reauthorize_too_late", nextCancel, true
+		ev.ErrorCode, ev.NextAction, ev.HoldGone = "reauthorize_too_late", gateway.NextCancel, true
 		ev.Message = "the hold ended at " + last.Format(time.RFC3339) + "; ask the payer for a new payment"
 	default:
 		return ev, false

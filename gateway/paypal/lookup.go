@@ -23,7 +23,7 @@ func (a *Adapter) LookUp(ctx context.Context, r gateway.Request) models.Evidence
 
 func (a *Adapter) lookUp(ctx context.Context, r gateway.Request) models.Evidence {
 	if err := checkID("authorization", r.Hold); err != nil {
-		return models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: nextContact}
+		return models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: gateway.NextContact}
 	}
 	return lookedUp(r, a.read(ctx, gateway.CallLookUp, r))
 }
@@ -96,7 +96,7 @@ func (a *Adapter) readPaid(ctx context.Context, r gateway.Request, s sight) sigh
 func (a *Adapter) readLinked(ctx context.Context, r gateway.Request, s sight) sight {
 	const marker = "/v2/payments/captures/"
 	if r.Kind == models.Refund {
-		s.ev.Message, s.ev.NextAction = "the authorization belongs to no order, so that its refunds cannot be listed", nextContact
+		s.ev.Message, s.ev.NextAction = "the authorization belongs to no order, so that its refunds cannot be listed", gateway.NextContact
 		return s
 	}
 	for _, l := range s.auth.Links {
@@ -118,7 +118,7 @@ func (a *Adapter) readLinked(ctx context.Context, r gateway.Request, s sight) si
 		s.paid.Captures = append(s.paid.Captures, c)
 	}
 	if s.listed = len(s.paid.Captures) > 0; !s.listed {
-		s.ev.Message, s.ev.NextAction = "the authorization belongs to no order, so that its captures cannot be listed", nextContact
+		s.ev.Message, s.ev.NextAction = "the authorization belongs to no order, so that its captures cannot be listed", gateway.NextContact
 	}
 	return s
 }
@@ -230,14 +230,14 @@ func withoutOurs(ev models.Evidence, r gateway.Request, auth authorization, othe
 		return ev
 	case siblings && !r.OnlyOne:
 		// Our own earlier captures used the hold up: this one can never be made.
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextCancel
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, gateway.NextCancel
 		ev.ErrorCode, ev.Message = "AUTHORIZATION_ALREADY_CAPTURED", "other captures have used the hold up"
 		return ev
 	}
 	ev = captured(ev, others[0], r)
 	ev.Foreign = ev.Foreign || len(others) > 1
 	if ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }
@@ -249,7 +249,7 @@ func made(name, prefix string) bool {
 }
 
 func gone(ev models.Evidence, auth authorization, code string) models.Evidence {
-	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, nextCancel, code
+	ev.Outcome, ev.HoldGone, ev.NextAction, ev.ErrorCode = models.OutcomeRefused, true, gateway.NextCancel, code
 	ev.GatewayTransactionID, ev.Message = gateway.CleanID(auth.ID), "the hold is "+auth.Status+" at PayPal"
 	return ev
 }
@@ -305,7 +305,7 @@ func lookedVoid(s sight) models.Evidence {
 	case authVoided:
 		return releasedOf(s)
 	case authCaptured:
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextCancel
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, gateway.NextCancel
 		ev.GatewayTransactionID, ev.ErrorCode = gateway.CleanID(s.auth.ID), "PREVIOUSLY_CAPTURED"
 		ev.Message = "the hold was captured; it can only be refunded"
 		return ev
@@ -375,7 +375,7 @@ func lookedRefund(r gateway.Request, s sight) models.Evidence {
 		return ev
 	case left < r.AmountCents:
 		if ev = refunded(ev, others[0]); ev.Outcome != models.OutcomeLost {
-			ev.Foreign, ev.NextAction = true, nextContact
+			ev.Foreign, ev.NextAction = true, gateway.NextContact
 		}
 		return ev
 	}

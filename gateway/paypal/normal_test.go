@@ -13,7 +13,7 @@ import (
 // Every failure says in words what went wrong, under which of PayPal's codes and
 // ids, and what a person can do about it.
 func TestEveryFailureIsExplained(t *testing.T) {
-	words := []string{nextCancel, nextReauthorize, nextRetry, nextContact}
+	words := []string{gateway.NextCancel, gateway.NextReauthorize, gateway.NextRetry, gateway.NextContact}
 	check := func(name string, ev models.Evidence, coded bool) {
 		t.Helper()
 		if ev.Message == "" || !slices.Contains(words, ev.NextAction) || coded && (ev.ErrorCode == "" || ev.ErrorDetail == "" || ev.RequestID == "") {

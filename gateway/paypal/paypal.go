@@ -294,7 +294,7 @@ func (rep reply) judge(call gateway.Label, r gateway.Request) models.Evidence {
 	}
 	ev := classify(call, r, rep.answer)
 	if rep.cached && ev.Outcome == models.OutcomeNotSent && ev.Status == http.StatusUnauthorized {
-		ev.Class, ev.NextAction = "", nextRetry
+		ev.Class, ev.NextAction = "", gateway.NextRetry
 	}
 	return ev
 }
@@ -317,7 +317,7 @@ func (a *Adapter) unsendable(call gateway.Label, code string, err error) models.
 	a.client.Count(call, models.OutcomeRefused)
 	return models.Evidence{
 		Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code,
-		Message: gateway.CleanText(err.Error()), NextAction: nextCancel,
+		Message: gateway.CleanText(err.Error()), NextAction: gateway.NextCancel,
 	}
 }
 

@@ -16,28 +16,20 @@ type ruling struct {
 	next     string
 }
 
-// What a person can do about it.
-const (
-	nextCancel      = "cancel"
-	nextReauthorize = "reauthorize"
-	nextRetry       = "retry"
-	nextContact     = "contact gateway"
-)
-
 var (
-	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: nextRetry}
-	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: nextContact}
-	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: nextRetry}
-	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: nextContact}
-	lookFirst  = ruling{outcome: models.OutcomeLost, next: nextRetry}
+	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: gateway.NextRetry}
+	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: gateway.NextContact}
+	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: gateway.NextRetry}
+	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, next: gateway.NextContact}
+	lookFirst  = ruling{outcome: models.OutcomeLost, next: gateway.NextRetry}
 	// holdGone: such a hold cannot be renewed any more; only a new payment helps.
-	holdGone = ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextCancel}
-	taken    = ruling{outcome: models.OutcomeRefused, holdGone: true, next: nextCancel}
-	refused  = ruling{outcome: models.OutcomeRefused, next: nextCancel}
-	barred   = ruling{outcome: models.OutcomeRefused, next: nextContact}
-	declined = ruling{outcome: models.OutcomeDeclined, next: nextRetry}
+	holdGone = ruling{outcome: models.OutcomeRefused, holdGone: true, next: gateway.NextCancel}
+	taken    = ruling{outcome: models.OutcomeRefused, holdGone: true, next: gateway.NextCancel}
+	refused  = ruling{outcome: models.OutcomeRefused, next: gateway.NextCancel}
+	barred   = ruling{outcome: models.OutcomeRefused, next: gateway.NextContact}
+	declined = ruling{outcome: models.OutcomeDeclined, next: gateway.NextRetry}
 	// unfunded: the payer's money is not there now; a renewal asks for it again.
-	unfunded = ruling{outcome: models.OutcomeDeclined, next: nextReauthorize}
+	unfunded = ruling{outcome: models.OutcomeDeclined, next: gateway.NextReauthorize}
 )
 
 // rule is one row of the table. Empty calls match any; calls is a list of call

@@ -61,7 +61,7 @@ func (t *tokens) get(ctx context.Context) (string, bool, *models.Evidence) {
 	case <-f.done:
 	case <-ctx.Done():
 		return "", false, &models.Evidence{
-			Outcome: models.OutcomeNotSent, NextAction: nextRetry, Message: "no access token of PayPal's came in time: " + ctx.Err().Error(),
+			Outcome: models.OutcomeNotSent, NextAction: gateway.NextRetry, Message: "no access token of PayPal's came in time: " + ctx.Err().Error(),
 		}
 	}
 	if f.failed != nil {
@@ -107,11 +107,11 @@ func (t *tokens) forget() {
 // token is NotSent: the operation never left, and that is sure.
 func granted(a gateway.Answer, asked time.Time) (grant, *models.Evidence) {
 	ev := models.Evidence{
-		Outcome: models.OutcomeNotSent, NextAction: nextRetry, Status: a.Status,
+		Outcome: models.OutcomeNotSent, NextAction: gateway.NextRetry, Status: a.Status,
 		RequestID: gateway.CleanID(a.Header.Get(debugHeader)), RetryAfter: gateway.RetryAfter(a.Header),
 	}
 	if a.Phase != gateway.PhaseAnswered {
-		ev.Message = message(a, "no access token was had")
+		ev.Message = a.Said("no access token was had")
 		return grant{}, &ev
 	}
 	var body struct {
@@ -128,7 +128,7 @@ func granted(a gateway.Answer, asked time.Time) (grant, *models.Evidence) {
 	}
 	switch a.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		ev.Class, ev.NextAction = models.ClassConfig, nextContact
+		ev.Class, ev.NextAction = models.ClassConfig, gateway.NextContact
 		ev.Message = "PayPal refuses the client id and secret; set those of this account and mode"
 	case http.StatusTooManyRequests:
 		ev.Class = models.ClassThrottled

@@ -13,7 +13,7 @@ import (
 func classify(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evidence {
 	ev := proof(call, r, a)
 	if ev.Outcome == models.OutcomeLost && ev.NextAction == "" {
-		ev.NextAction = nextRetry
+		ev.NextAction = gateway.NextRetry
 	}
 	return ev
 }
@@ -30,15 +30,15 @@ func proof(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evide
 	}
 	switch {
 	case a.Phase == gateway.PhaseNotSent:
-		base.Outcome, base.NextAction = models.OutcomeNotSent, nextRetry
-		base.Message = message(a, "no connection to Stripe was had")
+		base.Outcome, base.NextAction = models.OutcomeNotSent, gateway.NextRetry
+		base.Message = a.Said("no connection to Stripe was had")
 	case a.Phase != gateway.PhaseAnswered:
 		base.Answered = a.Status >= 400
-		base.Message = message(a, "the answer was lost")
+		base.Message = a.Said("the answer was lost")
 	case a.Status == 200:
 		return success(base, call, r, a.Body)
 	case a.Status >= 500:
-		base.Answered, base.NextAction = true, nextRetry
+		base.Answered, base.NextAction = true, gateway.NextRetry
 		base.Message = "Stripe failed to answer; the call may have taken effect"
 		if e := parseError(a.Body); e != nil {
 			base = withError(base, *e)
@@ -49,13 +49,6 @@ func proof(call gateway.Label, r gateway.Request, a gateway.Answer) models.Evide
 		base.Message = fmt.Sprintf("status %d proves nothing", a.Status)
 	}
 	return base
-}
-
-func message(a gateway.Answer, otherwise string) string {
-	if a.Err != nil {
-		return gateway.CleanText(a.Err.Error())
-	}
-	return otherwise
 }
 
 // failure reads a 4xx answer.
@@ -117,7 +110,7 @@ func refusedCapture(ev models.Evidence, e apiError, pi paymentIntent, r gateway.
 		ev.Outcome, ev.NextAction = models.OutcomeAccepted, ""
 	case statusRequiresAction, statusRequiresConfirmation, statusRequiresPaymentMethod:
 		// There is nothing to take until the payer acts; then there may be.
-		ev.Outcome, ev.NextAction = models.OutcomeDeclined, nextCancel
+		ev.Outcome, ev.NextAction = models.OutcomeDeclined, gateway.NextCancel
 	}
 	return ev
 }
@@ -126,7 +119,7 @@ func refusedCapture(ev models.Evidence, e apiError, pi paymentIntent, r gateway.
 func captured(ev models.Evidence, pi paymentIntent, r gateway.Request) models.Evidence {
 	cents, currency, ok := fromStripe(pi.AmountReceived, pi.Currency)
 	if !ok || cents == 0 {
-		ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeLost, "", false, nextContact
+		ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeLost, "", false, gateway.NextContact
 		ev.Message = "Stripe says the hold was captured and names no amount"
 		return ev
 	}
@@ -136,7 +129,7 @@ func captured(ev models.Evidence, pi paymentIntent, r gateway.Request) models.Ev
 	ev.GatewayTransactionID, ev.Token = gateway.CleanID(pi.ID), gateway.CleanID(pi.LatestCharge.ID)
 	ev.Foreign = reference != r.Reference && (reference != "" || !r.OnlyOne)
 	if ev.Foreign {
-		ev.NextAction = nextContact
+		ev.NextAction = gateway.NextContact
 	}
 	return ev
 }
@@ -146,7 +139,7 @@ func canceledCapture(ev models.Evidence, pi paymentIntent, r gateway.Request) mo
 	if pi.AmountReceived != 0 {
 		return captured(ev, pi, r) // a part was taken before the rest was given up
 	}
-	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, nextCancel
+	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, gateway.NextCancel
 	ev.GatewayTransactionID = gateway.CleanID(pi.ID)
 	if ev.ErrorCode == "" {
 		ev.ErrorCode = "payment_intent_canceled"
@@ -188,7 +181,7 @@ func voided(ev models.Evidence, pi paymentIntent) models.Evidence {
 
 // takenAlready: a captured hold cannot be voided any more, only refunded.
 func takenAlready(ev models.Evidence, pi paymentIntent) models.Evidence {
-	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, nextCancel
+	ev.Outcome, ev.Class, ev.HoldGone, ev.NextAction = models.OutcomeRefused, "", true, gateway.NextCancel
 	ev.GatewayTransactionID = gateway.CleanID(pi.ID)
 	if ev.ErrorCode == "" {
 		ev.ErrorCode = "payment_intent_unexpected_state"

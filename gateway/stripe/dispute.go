@@ -84,7 +84,7 @@ func takenBack(ev models.Evidence, r gateway.Request, answer gateway.Answer) mod
 	if currency == ev.CurrencyCode {
 		ev.TookCents = ev.AmountCents
 	}
-	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, currency, nextContact
+	ev.Outcome, ev.AmountCents, ev.CurrencyCode, ev.NextAction = models.OutcomeTakenBack, cents, currency, gateway.NextContact
 	ev.ErrorCode, ev.ErrorDetail = "charge_disputed", gateway.CleanText(last.Reason)
 	ev.Message = gateway.CleanText("dispute " + last.ID + " withdrew the money; it is " + last.Status)
 	return ev
@@ -116,7 +116,7 @@ func disputesIn(answer gateway.Answer, hold string) (list []dispute, problem str
 	var page disputeList
 	switch {
 	case answer.Phase != gateway.PhaseAnswered:
-		return nil, message(answer, "no answer")
+		return nil, answer.Said("no answer")
 	case answer.Status == http.StatusUnauthorized, answer.Status == http.StatusForbidden:
 		return nil, "let the key read disputes"
 	case answer.Status != http.StatusOK, json.Unmarshal(answer.Body, &page) != nil, page.Object != "list":
@@ -139,11 +139,11 @@ func disputesIn(answer gateway.Answer, hold string) (list []dispute, problem str
 func undecided(ev models.Evidence, answer gateway.Answer, problem string) models.Evidence {
 	said := classify(gateway.CallLookUp, gateway.Request{}, answer)
 	out := models.Evidence{
-		Source: ev.Source, Status: said.Status, RequestID: said.RequestID, RetryAfter: said.RetryAfter, NextAction: nextContact,
+		Source: ev.Source, Status: said.Status, RequestID: said.RequestID, RetryAfter: said.RetryAfter, NextAction: gateway.NextContact,
 		Message: gateway.CleanText("the payment was disputed, and what was withdrawn is not known: " + problem),
 	}
 	if said.Class == models.ClassThrottled || answer.Phase == gateway.PhaseNotSent {
-		out.Outcome, out.Class, out.NextAction = models.OutcomeNotSent, said.Class, nextRetry
+		out.Outcome, out.Class, out.NextAction = models.OutcomeNotSent, said.Class, gateway.NextRetry
 	}
 	return out
 }

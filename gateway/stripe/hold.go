@@ -15,7 +15,7 @@ import (
 
 // Reauthorize is not offered: a PaymentIntent lives as long as its network lets it.
 func (a *Adapter) Reauthorize(context.Context, gateway.Request) models.Evidence {
-	return models.Evidence{Outcome: models.OutcomeRefused, ErrorCode: "reauthorize_unsupported", Message: "Stripe cannot renew a hold; ask the payer for a new payment", NextAction: nextCancel}
+	return models.Evidence{Outcome: models.OutcomeRefused, ErrorCode: "reauthorize_unsupported", Message: "Stripe cannot renew a hold; ask the payer for a new payment", NextAction: gateway.NextCancel}
 }
 
 // Describe reads a PaymentIntent with its charge, which says when the hold ends
@@ -45,7 +45,7 @@ func described(answer gateway.Answer, hold string) (gateway.HoldFacts, error) {
 		return gateway.HoldFacts{}, fmt.Errorf("describe %s: "+format, append([]any{hold}, args...)...)
 	}
 	if answer.Phase != gateway.PhaseAnswered {
-		return no("%s", message(answer, "no answer"))
+		return no("%s", answer.Said("no answer"))
 	}
 	if answer.Status == http.StatusNotFound {
 		if e := parseError(answer.Body); e != nil && e.Code == "resource_missing" {

@@ -35,7 +35,7 @@ func (a *Adapter) lookUpRefund(ctx context.Context, r gateway.Request) models.Ev
 		}
 		query.Set("starting_after", page.Data[len(page.Data)-1].ID)
 	}
-	return models.Evidence{Source: models.FromLookUp, Message: "the payment has more refunds than are ever listed", NextAction: nextContact}
+	return models.Evidence{Source: models.FromLookUp, Message: "the payment has more refunds than are ever listed", NextAction: gateway.NextContact}
 }
 
 // matchRefund finds our refund among all of a payment's. It is pure.
@@ -62,7 +62,7 @@ func matchRefund(ev models.Evidence, r gateway.Request, all []refund) models.Evi
 	if len(foreign) > 0 {
 		if left, ok := refundable(foreign); ok && left < r.AmountCents {
 			ev = refunded(ev, foreign[0])
-			ev.Foreign, ev.NextAction = true, nextContact
+			ev.Foreign, ev.NextAction = true, gateway.NextContact
 			return ev
 		}
 	}

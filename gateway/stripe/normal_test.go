@@ -14,7 +14,7 @@ import (
 // Every failure says in words what went wrong, under which of Stripe's codes and
 // ids, and what a person can do about it. Nothing is to be renewed at Stripe.
 func TestEveryFailureIsExplained(t *testing.T) {
-	words := []string{nextCancel, nextRetry, nextContact}
+	words := []string{gateway.NextCancel, gateway.NextRetry, gateway.NextContact}
 	check := func(name string, ev models.Evidence, coded bool) {
 		t.Helper()
 		if ev.Message == "" || !slices.Contains(words, ev.NextAction) || coded && (ev.ErrorCode == "" || ev.RequestID == "") {

@@ -17,23 +17,16 @@ type ruling struct {
 	next     string
 }
 
-// What a person can do about it.
-const (
-	nextCancel  = "cancel" // nothing can be renewed at Stripe: a new payment, or the money back
-	nextRetry   = "retry"
-	nextContact = "contact gateway"
-)
-
 var (
-	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: nextRetry}
-	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: nextContact}
-	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: nextRetry}
-	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, answered: true, next: nextContact}
-	lookFirst  = ruling{outcome: models.OutcomeLost, answered: true, next: nextRetry}
-	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, answered: true, next: nextCancel}
-	refused    = ruling{outcome: models.OutcomeRefused, answered: true, next: nextCancel}
-	declined   = ruling{outcome: models.OutcomeDeclined, answered: true, next: nextRetry}
-	hard       = ruling{outcome: models.OutcomeRefused, answered: true, next: nextCancel}
+	throttled  = ruling{outcome: models.OutcomeNotSent, class: models.ClassThrottled, next: gateway.NextRetry}
+	config     = ruling{outcome: models.OutcomeNotSent, class: models.ClassConfig, next: gateway.NextContact}
+	inProgress = ruling{outcome: models.OutcomeLost, class: models.ClassInProgress, next: gateway.NextRetry}
+	badRequest = ruling{outcome: models.OutcomeLost, class: models.ClassBadRequest, answered: true, next: gateway.NextContact}
+	lookFirst  = ruling{outcome: models.OutcomeLost, answered: true, next: gateway.NextRetry}
+	holdGone   = ruling{outcome: models.OutcomeRefused, holdGone: true, answered: true, next: gateway.NextCancel}
+	refused    = ruling{outcome: models.OutcomeRefused, answered: true, next: gateway.NextCancel}
+	declined   = ruling{outcome: models.OutcomeDeclined, answered: true, next: gateway.NextRetry}
+	hard       = ruling{outcome: models.OutcomeRefused, answered: true, next: gateway.NextCancel}
 )
 
 // rule is one row of the table. Empty fields match anything; calls is a list

@@ -178,7 +178,7 @@ func (a *Adapter) LookUp(ctx context.Context, r gateway.Request) models.Evidence
 	var ev models.Evidence
 	switch err := checkHold(r.Hold); {
 	case err != nil:
-		ev = models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: nextContact}
+		ev = models.Evidence{Source: models.FromLookUp, ErrorCode: "hold_not_valid", Message: err.Error(), NextAction: gateway.NextContact}
 	case r.Kind == models.Refund:
 		ev = a.lookUpRefund(ctx, r)
 	case r.Kind == models.Capture:
@@ -237,7 +237,7 @@ func (a *Adapter) unsendable(call gateway.Label, code string, err error) models.
 	a.client.Count(call, models.OutcomeRefused)
 	return models.Evidence{
 		Source: models.FromAnswer, Outcome: models.OutcomeRefused, ErrorCode: code,
-		Message: gateway.CleanText(err.Error()), NextAction: nextCancel,
+		Message: gateway.CleanText(err.Error()), NextAction: gateway.NextCancel,
 	}
 }
 

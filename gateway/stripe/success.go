@@ -69,7 +69,7 @@ func authorized(ev models.Evidence, pi paymentIntent) models.Evidence {
 	case pi.Status == statusProcessing, pi.Status == statusRequiresAction:
 		ev.Outcome, ev.Message = models.OutcomeAccepted, "the payer has to act before the hold exists"
 	case pi.Status == statusCanceled:
-		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, nextCancel
+		ev.Outcome, ev.HoldGone, ev.NextAction = models.OutcomeRefused, true, gateway.NextCancel
 	default:
 		ev.Message = "status 200, and the PaymentIntent is " + gateway.CleanText(pi.Status)
 	}
@@ -87,7 +87,7 @@ func refunded(ev models.Evidence, re refund) models.Evidence {
 		ev.Outcome, ev.AmountCents, ev.CurrencyCode = models.OutcomeAccepted, cents, currency
 		ev.Message = "the refund is " + re.Status
 	case re.Status == "failed", re.Status == "canceled":
-		ev.Outcome, ev.NextAction = models.OutcomeRefused, nextRetry
+		ev.Outcome, ev.NextAction = models.OutcomeRefused, gateway.NextRetry
 		ev.ErrorCode, ev.ErrorDetail = "refund_"+re.Status, gateway.CleanText(re.FailureReason)
 		ev.Message = "the refund is " + re.Status + "; the money is still the merchant's"
 	default:
