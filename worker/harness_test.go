@@ -4,12 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -266,149 +263,6 @@ func (w *world) start(t testing.TB, s staff) (stop func()) {
 	return stop
 }
 
-// purchase is one order with its hold, and the operation a test is about.
-type purchase struct {
-	orderID, authID string
-	hold            string // the PaymentIntent
-	op              models.Operation
-}
-
-// place makes a hold at the gateway, an order and registers the one with the other.
-func (w *world) place(t testing.TB, fault string) purchase {
-	t.Helper()
-	return w.placeFor(t, fault, total, total)
-}
-
-func (w *world) placeFor(t testing.TB, fault string, orderCents, holdCents int64) purchase {
-	t.Helper()
-	return w.placeUntil(t, fault, orderCents, holdCents, nil)
-}
-
-// placeUntil is place with a hold that ends.
-func (w *world) placeUntil(t testing.TB, fault string, orderCents, holdCents int64, end *time.Time) purchase {
-	t.Helper()
-	p := purchase{hold: w.authorize(t, fault, holdCents)}
-	o, _, err := w.store.CreateOrder(t.Context(), models.Order{Mode: models.Test, PaymentMethodID: w.method.ID, CurrencyCode: "EUR", TotalAmountCents: orderCents})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.orderID = o.ID
-	made, err := w.enqueuer.Do(t.Context(), func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
-		made, hold, _, err := w.enqueuer.RegisterHold(ctx, tx, models.Authorization{
-			Mode: models.Test, OrderID: o.ID, PaymentGatewayID: w.gateway.ID, GatewayTransactionID: p.hold, CurrencyCode: "EUR", AmountCents: holdCents,
-			CaptureBefore: end,
-		}, "shop")
-		p.authID = hold.ID
-		return made, err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(made.Operations) > 0 {
-		p.op = made.Operations[0]
-	}
-	return p
-}
-
-// order is place, approved: its capture is published.
-func (w *world) order(t testing.TB, fault string) purchase {
-	t.Helper()
-	p := w.place(t, fault)
-	made := w.approve(t, p)
-	if len(made) != 1 {
-		t.Fatalf("approval made %d captures, want 1", len(made))
-	}
-	p.op = made[0]
-	return p
-}
-
-func (w *world) approve(t testing.TB, p purchase) []models.Operation {
-	t.Helper()
-	return w.do(t, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
-		return w.enqueuer.Approve(ctx, tx, models.Test, p.orderID, "shop")
-	})
-}
-
-func (w *world) do(t testing.TB, fn func(context.Context, store.Tx) (enqueuer.Published, error)) []models.Operation {
-	t.Helper()
-	made, err := w.enqueuer.Do(t.Context(), fn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made.Operations
-}
-
-// captured is a purchase whose capture succeeded, made without the queue.
-func (w *world) captured(t testing.TB, fault string) purchase {
-	t.Helper()
-	p := w.order(t, fault)
-	runner := w.runner(t, staff{name: "setup"})
-	// Again where a busy machine was too slow for the tests' short deadlines.
-	eventually(t, "the capture for the setup", func() (bool, any) {
-		err := runner.Run(t.Context(), models.Capture, p.op.ID)
-		return w.reread(t, p).State == models.Succeeded, err
-	})
-	return p
-}
-
-// refund asks for a part of a purchase's money back.
-func (w *world) refund(t testing.TB, p purchase) purchase {
-	t.Helper()
-	made := w.do(t, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
-		return w.enqueuer.Refund(ctx, tx, models.Test, p.op.ID, returned, "shop")
-	})
-	p.op = made[0]
-	return p
-}
-
-// void asks for a purchase's hold to be released.
-func (w *world) void(t testing.TB, p purchase) purchase {
-	t.Helper()
-	made := w.do(t, func(ctx context.Context, tx store.Tx) (enqueuer.Published, error) {
-		return w.enqueuer.Void(ctx, tx, models.Test, p.authID, "shop")
-	})
-	p.op = made[0]
-	return p
-}
-
-func (w *world) cancel(t testing.TB, p purchase) models.Order {
-	t.Helper()
-	var order models.Order
-	w.do(t, func(ctx context.Context, tx store.Tx) (made enqueuer.Published, err error) {
-		order, err = w.enqueuer.Cancel(ctx, tx, models.Test, p.orderID, "shop")
-		return made, err
-	})
-	return order
-}
-
-func (w *world) changeTotal(t testing.TB, p purchase, cents int64) models.Order {
-	t.Helper()
-	var order models.Order
-	w.do(t, func(ctx context.Context, tx store.Tx) (made enqueuer.Published, err error) {
-		order, err = w.enqueuer.ChangeTotal(ctx, tx, models.Test, p.orderID, cents, "shop")
-		return made, err
-	})
-	return order
-}
-
-// authorize makes the hold as a checkout would: over HTTP.
-func (w *world) authorize(t testing.TB, fault string, cents int64) string {
-	t.Helper()
-	form := url.Values{"amount": {strconv.FormatInt(cents, 10)}, "currency": {"eur"}, "capture_method": {"manual"}, "confirm": {"true"}}
-	if fault != "" {
-		form.Set("metadata[fault]", fault)
-	}
-	var intent struct {
-		ID     string `json:"id"`
-		Status string `json:"status"`
-	}
-	w.call(t, http.MethodPost, "/v1/payment_intents", strings.NewReader(form.Encode()), &intent)
-	if intent.Status != "requires_capture" {
-		t.Fatalf("the hold is %+v, want requires_capture", intent)
-	}
-	return intent.ID
-}
-
 // book is what the gateway says it booked for a hold; "" for all.
 func (w *world) book(t testing.TB, hold string) sandbox.Snapshot {
 	t.Helper()
@@ -459,61 +313,6 @@ func (w *world) call(t testing.TB, method, path string, body io.Reader, into any
 	}
 }
 
-func (w *world) reread(t testing.TB, p purchase) models.Operation {
-	t.Helper()
-	return w.operation(t, p.op.Kind, p.op.ID)
-}
-
-func (w *world) operation(t testing.TB, kind models.Kind, id string) models.Operation {
-	t.Helper()
-	op, err := w.store.Operation(context.WithoutCancel(t.Context()), models.Test, kind, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return op
-}
-
-func (w *world) orderNow(t testing.TB, p purchase) models.Order {
-	t.Helper()
-	o, err := w.store.Order(t.Context(), models.Test, p.orderID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-func (w *world) operations(t testing.TB, kind models.Kind, p purchase) []models.Operation {
-	t.Helper()
-	ops, _, err := w.store.Operations(t.Context(), kind, store.Filter{Mode: models.Test, OrderID: p.orderID}, store.Page{Size: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ops
-}
-
-// verdicts lists the verdicts about an operation, oldest first.
-func (w *world) verdicts(t testing.TB, id string) []models.Verdict {
-	t.Helper()
-	rows, _, err := w.store.FindVerdicts(t.Context(), store.VerdictFilter{Mode: models.Test, OperationID: id}, store.Page{Size: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []models.Verdict
-	for _, row := range rows {
-		out = append(out, row.Verdict)
-	}
-	return out
-}
-
-// settle waits until no operation is open, and nothing is on its way at the gateway.
-func (w *world) settle(t testing.TB) {
-	t.Helper()
-	eventually(t, "no operation is open", func() (bool, any) {
-		open, err := w.open(t)
-		return err == nil && open == "", []any{open, err}
-	})
-}
-
 // open names the live operations, "" when there are none. It is asked again and
 // again by every test at once, so it is as cheap as can be; the error is that of
 // a database that is away.
@@ -521,22 +320,6 @@ func (w *world) open(t testing.TB) (ids string, err error) {
 	t.Helper()
 	err = w.db.QueryRowContext(t.Context(), `SELECT COALESCE(string_agg(kind || ' ' || operation_id, ', '), '') FROM work`).Scan(&ids)
 	return ids, err
-}
-
-// reaches waits until an operation is in a state, and returns it.
-func (w *world) reaches(t testing.TB, p purchase, want ...models.State) models.Operation {
-	t.Helper()
-	var op models.Operation
-	eventually(t, "the operation reaches its state", func() (bool, any) {
-		op = w.reread(t, p)
-		for _, s := range want {
-			if op.State == s {
-				return true, nil
-			}
-		}
-		return false, op
-	})
-	return op
 }
 
 // eventually polls a condition until it holds, soon at first and then less and
@@ -563,21 +346,6 @@ func eventually(t testing.TB, what string, holds func() (bool, any)) {
 	}
 }
 
-// truth is what the gateway's own book must say about a hold.
-type truth struct {
-	captured, refunded, voided int64 // 0: none of it was ever booked
-	currency                   string
-}
-
-// check asks the gateway's own book about a purchase, whatever our ledger
-// believes: each booked at most once, the right amounts, nothing refused at
-// booking time, every request preceded by its attempt. Then it audits the ledger.
-func (w *world) check(t testing.TB, p purchase, want truth) {
-	t.Helper()
-	w.checkBook(t, p, want)
-	w.audit(t)
-}
-
 // checkBook is check without the audit, for a ledger that is audited later.
 func (w *world) checkBook(t testing.TB, p purchase, want truth) {
 	t.Helper()
@@ -593,93 +361,4 @@ func (w *world) checkBook(t testing.TB, p purchase, want truth) {
 	w.checkBooked(t, "refunds", b.Refunds, want.refunded, "eur")
 	w.checkBooked(t, "releases", b.Cancels, want.voided, "eur")
 	w.checkAttempts(t, p, b)
-}
-
-func (w *world) checkBooked(t testing.TB, what string, got []sandbox.Booking, cents int64, currency string) {
-	t.Helper()
-	switch {
-	case cents == 0 && len(got) == 0:
-	case cents == 0 || len(got) != 1:
-		t.Errorf("%s booked: %+v, want %d cents once", what, got, cents)
-	case got[0].Amount != cents || got[0].Currency != currency:
-		t.Errorf("%s booked: %d %s, want %d %s", what, got[0].Amount, got[0].Currency, cents, currency)
-	}
-}
-
-// checkAttempts: every call that the gateway saw has an attempt with that key,
-// committed before it arrived.
-func (w *world) checkAttempts(t testing.TB, p purchase, b sandbox.Snapshot) {
-	t.Helper()
-	claimed := map[string]time.Time{}
-	rows, err := w.db.QueryContext(t.Context(), `SELECT a.idempotency_key, min(a.claimed_at) FROM attempts AS a
-		JOIN operations AS o ON o.id = a.operation_id WHERE a.call = 'send' AND o.order_id = $1 GROUP BY 1`, p.orderID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var key string
-		var at time.Time
-		if err := rows.Scan(&key, &at); err != nil {
-			t.Fatal(err)
-		}
-		claimed[key] = at
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range b.Requests {
-		if r.Key == "" || (r.Call != "capture" && r.Call != "refund" && r.Call != "cancel") {
-			continue
-		}
-		at, ok := claimed[r.Key]
-		if !ok || at.After(r.At) {
-			t.Errorf("request %+v has no attempt before it (first %v)", r, at)
-		}
-	}
-}
-
-// audit checks every invariant that the ledger alone can show.
-func (w *world) audit(t testing.TB) {
-	t.Helper()
-	found, err := w.store.Audit(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, i := range found {
-		if i.BrokenCount != 0 {
-			t.Errorf("invariant %s is broken (%s): %v", i.ID, i.Rule, i.Broken)
-		}
-	}
-}
-
-// claims counts an operation's claims by what they were for.
-func (w *world) claims(t testing.TB, id string) (sends, looks int) {
-	t.Helper()
-	return w.count(t, `SELECT count(*) FROM attempts WHERE operation_id = $1 AND call = 'send'`, id),
-		w.count(t, `SELECT count(*) FROM attempts WHERE operation_id = $1 AND call = 'look_up'`, id)
-}
-
-// refused unwraps the rule that said no.
-func refused(err error) (*store.Refusal, bool) {
-	var r *store.Refusal
-	return r, errors.As(err, &r)
-}
-
-// count runs a query that answers one number.
-func (w *world) count(t testing.TB, query string, args ...any) int {
-	t.Helper()
-	var n int
-	if err := w.db.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return n
-}
-
-// exec changes the ledger behind the program's back, to save hours.
-func (w *world) exec(t testing.TB, query string, args ...any) {
-	t.Helper()
-	if _, err := w.db.ExecContext(t.Context(), query, args...); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
 }
